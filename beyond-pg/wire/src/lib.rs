@@ -1,1 +1,8 @@
-//! Wire formats.
+//! Every byte that crosses between a machine and its platform.
+//!
+//! The leaf of the workspace: `beyond-pg` speaks these formats from inside the machine and
+//! `fake-substrate` from outside, so neither has to import the other. No I/O, no clock and no
+//! sockets live here; a reader hands in bytes and gets values back. `docs/wire.md` is the
+//! prose, `golden/*.hex` the bytes.
+
+pub mod ports;
