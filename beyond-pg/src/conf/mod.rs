@@ -1,0 +1,115 @@
+//! Every file that Postgres and PgBouncer read and this image writes: one table.
+//!
+//! The table decides number, owner, mode and presence; [`ConfFile::render`] computes the text from
+//! one input struct, and `None` *means* "must not exist", so that write-or-remove exists once, in
+//! whoever applies the table. Nothing here opens a file.
+
+use std::path::PathBuf;
+
+use crate::layout::Layout;
+use crate::machine::Machine;
+use crate::settings::Settings;
+
+/// One file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ConfFile {
+    Beyond00,
+    Tuning01,
+    Durability02,
+    Replication03,
+    Pitr05,
+    Tls06,
+    User99,
+    UserHba99,
+    Hba,
+    Ident,
+    PgBouncer,
+}
+
+/// Who decides what is in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// Rewritten at every boot.
+    Image,
+    /// Created empty when absent, never written again (F-004).
+    User,
+}
+
+/// What all files are computed from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConfInputs<'a> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) machine: Machine,
+    /// Size of the volume's file system.
+    pub(crate) volume_bytes: u64,
+    /// Libraries to preload, already reduced to those that exist: the postmaster refuses to start
+    /// on a missing one (facts 75).
+    pub(crate) preload: &'a [String],
+    pub(crate) tls: &'a TlsPaths,
+    pub(crate) layout: &'a Layout,
+}
+
+/// The certificate both servers present.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TlsPaths {
+    pub(crate) cert: PathBuf,
+    pub(crate) key: PathBuf,
+    /// Who signs client certificates, should the user turn them on.
+    pub(crate) ca: Option<PathBuf>,
+}
+
+impl ConfFile {
+    /// In the order in which they are written.
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Beyond00,
+        Self::Tuning01,
+        Self::Durability02,
+        Self::Replication03,
+        Self::Pitr05,
+        Self::Tls06,
+        Self::User99,
+        Self::UserHba99,
+        Self::Hba,
+        Self::Ident,
+        Self::PgBouncer,
+    ];
+
+    /// Where it lies.
+    pub(crate) fn path(self, layout: &Layout) -> PathBuf {
+        match self {
+            Self::Beyond00 => layout.confd().join("00-beyond.conf"),
+            Self::Tuning01 => layout.confd().join("01-tuning.conf"),
+            Self::Durability02 => layout.confd().join("02-durability.conf"),
+            Self::Replication03 => layout.confd().join("03-replication.conf"),
+            Self::Pitr05 => layout.confd().join("05-pitr.conf"),
+            Self::Tls06 => layout.confd().join("06-tls.conf"),
+            Self::User99 => layout.confd().join("99-user.conf"),
+            Self::UserHba99 => layout.pgdata().join("99-user-hba.conf"),
+            Self::Hba => layout.etc_postgres().join("pg_hba.conf"),
+            Self::Ident => layout.etc_postgres().join("pg_ident.conf"),
+            Self::PgBouncer => layout.pgbouncer_ini(),
+        }
+    }
+
+    /// Who decides its content.
+    pub(crate) fn owner(self) -> Owner {
+        match self {
+            Self::User99 | Self::UserHba99 => Owner::User,
+            _ => Owner::Image,
+        }
+    }
+
+    /// Permission bits; the file belongs to the OS user `postgres`.
+    pub(crate) fn mode(self) -> u32 {
+        0o640
+    }
+
+    /// The whole text, or `None` when the file must not exist. A user's file renders empty: that
+    /// is what it is created with.
+    pub(crate) fn render(self, _inputs: &ConfInputs<'_>) -> Option<String> {
+        match self.owner() {
+            Owner::User => Some(String::new()),
+            Owner::Image => None,
+        }
+    }
+}

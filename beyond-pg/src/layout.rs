@@ -1,0 +1,171 @@
+//! Every path the machine uses, under one root.
+//!
+//! In a machine the root is `/`; a test gives a temporary folder and gets the same tree below
+//! it. Nothing else in the crate spells a path. Contract 3 is the picture of the disk.
+
+use std::path::{Path, PathBuf};
+
+/// The one major version this image carries (B-001). A PGDATA of another one is refused.
+pub(crate) const MAJOR: u32 = 18;
+
+/// Where things are. Cheap to clone; computes, never looks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    /// The tree below `root`: `/` in a machine.
+    pub(crate) fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The root itself, for readers of `/proc` and `/sys`.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Mount point of the volume (`vdb`).
+    pub(crate) fn volume(&self) -> PathBuf {
+        self.root.join("var/lib/postgresql")
+    }
+
+    /// Home of this major version on the volume.
+    pub(crate) fn major_dir(&self) -> PathBuf {
+        self.volume().join(MAJOR.to_string())
+    }
+
+    /// PGDATA (B-002).
+    pub(crate) fn pgdata(&self) -> PathBuf {
+        self.major_dir().join("main")
+    }
+
+    /// What `PGDATA/pg_wal` points at (B-004).
+    pub(crate) fn wal(&self) -> PathBuf {
+        self.major_dir().join("wal")
+    }
+
+    /// Where `initdb` works before one rename publishes the result as PGDATA, so that a half-made
+    /// cluster never carries the name of a finished one.
+    pub(crate) fn initdb_staging(&self) -> PathBuf {
+        self.major_dir().join("main.initdb")
+    }
+
+    /// The layered configuration (F-001, F-002).
+    pub(crate) fn confd(&self) -> PathBuf {
+        self.pgdata().join("conf.d")
+    }
+
+    /// What beyond-pg itself keeps on the volume.
+    pub(crate) fn beyond_dir(&self) -> PathBuf {
+        self.pgdata().join("beyond")
+    }
+
+    /// The self-signed certificate (I-001).
+    pub(crate) fn self_signed_cert(&self) -> PathBuf {
+        self.beyond_dir().join("server.crt")
+    }
+
+    /// The self-signed certificate's key.
+    pub(crate) fn self_signed_key(&self) -> PathBuf {
+        self.beyond_dir().join("server.key")
+    }
+
+    /// Its presence says that the user looks after the certificate (I-004).
+    pub(crate) fn user_managed(&self) -> PathBuf {
+        self.beyond_dir().join(".user-managed")
+    }
+
+    /// Whose database this volume was when it last booted; a fork's instance id differs from it.
+    pub(crate) fn stamp(&self) -> PathBuf {
+        self.beyond_dir().join("instance-id")
+    }
+
+    /// The Debian configuration folder on the rootfs (F-002).
+    pub(crate) fn etc_postgres(&self) -> PathBuf {
+        self.root.join(format!("etc/postgresql/{MAJOR}/main"))
+    }
+
+    /// Folder of the hook folders (L-002).
+    pub(crate) fn hooks_dir(&self) -> PathBuf {
+        self.root.join(format!("etc/postgresql/{MAJOR}/hooks"))
+    }
+
+    /// The image's own list of extensions.
+    pub(crate) fn manifest(&self) -> PathBuf {
+        self.root.join("etc/beyond/extensions.toml")
+    }
+
+    /// The pooler's only configuration file.
+    pub(crate) fn pgbouncer_ini(&self) -> PathBuf {
+        self.root.join("etc/pgbouncer/pgbouncer.ini")
+    }
+
+    /// Folder of Postgres' unix socket.
+    pub(crate) fn socket_dir(&self) -> PathBuf {
+        self.root.join("var/run/postgresql")
+    }
+
+    /// Where the platform puts a certificate (I-004).
+    pub(crate) fn platform_tls(&self) -> PathBuf {
+        self.root.join("run/beyond/tls")
+    }
+
+    /// Our own folder on tmpfs.
+    pub(crate) fn run_dir(&self) -> PathBuf {
+        self.root.join("run/beyond-pg")
+    }
+
+    /// A server program such as `postgres` or `initdb`.
+    pub(crate) fn bin(&self, program: &str) -> PathBuf {
+        self.root.join(format!("usr/lib/postgresql/{MAJOR}/bin/{program}"))
+    }
+
+    /// Loadable libraries (`pg_config --pkglibdir`).
+    pub(crate) fn pkglib(&self) -> PathBuf {
+        self.root.join(format!("usr/lib/postgresql/{MAJOR}/lib"))
+    }
+
+    /// Control files of installable extensions (`pg_config --sharedir`/extension).
+    pub(crate) fn sharedir_extension(&self) -> PathBuf {
+        self.root.join(format!("usr/share/postgresql/{MAJOR}/extension"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_path_lies_below_the_root() {
+        let layout = Layout::new("/tmp/tree");
+        for path in [
+            layout.pgdata(),
+            layout.wal(),
+            layout.initdb_staging(),
+            layout.confd(),
+            layout.stamp(),
+            layout.etc_postgres(),
+            layout.hooks_dir(),
+            layout.manifest(),
+            layout.pgbouncer_ini(),
+            layout.socket_dir(),
+            layout.platform_tls(),
+            layout.run_dir(),
+            layout.bin("postgres"),
+            layout.pkglib(),
+            layout.sharedir_extension(),
+        ] {
+            assert!(path.starts_with("/tmp/tree"), "{}", path.display());
+        }
+    }
+
+    #[test]
+    fn paths_are_the_debian_ones_of_the_contract() {
+        let layout = Layout::new("/");
+        assert_eq!(layout.pgdata(), Path::new("/var/lib/postgresql/18/main"));
+        assert_eq!(layout.wal(), Path::new("/var/lib/postgresql/18/wal"));
+        assert_eq!(layout.etc_postgres(), Path::new("/etc/postgresql/18/main"));
+        assert_eq!(layout.bin("initdb"), Path::new("/usr/lib/postgresql/18/bin/initdb"));
+    }
+}

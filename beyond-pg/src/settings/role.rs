@@ -1,0 +1,109 @@
+//! What a machine is in its cluster (L-003), with what that role cannot do without.
+//!
+//! A role carries its requirements, so that no later stage has to trust that "settings have
+//! checked it" (style 2.3).
+
+use std::fmt;
+
+use super::secret::Secret;
+
+/// The words of `BEYOND_PG_TIER`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tier {
+    Single,
+    Primary,
+    Replica,
+    Sink,
+}
+
+impl Tier {
+    /// The tier of this word. An unknown one is no tier at all: taking a typo of `replica` for
+    /// `single` would start a second writable primary (facts 61).
+    pub(crate) fn parse(word: &str) -> Option<Self> {
+        [Self::Single, Self::Primary, Self::Replica, Self::Sink]
+            .into_iter()
+            .find(|tier| tier.word() == word)
+    }
+
+    /// The word for it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Single => "single",
+            Self::Primary => "primary",
+            Self::Replica => "replica",
+            Self::Sink => "sink",
+        }
+    }
+}
+
+impl fmt::Display for Tier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// A tier and what it needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// One machine with one database, with or without a WAL sink.
+    Single,
+    /// Streams to replicas; `standbys` is empty when they are asynchronous.
+    Primary { replication_password: Secret, standbys: Vec<StandbyName> },
+    /// A hot standby.
+    Replica { primary: Conninfo, replication_password: Secret },
+    /// Holds another machine's WAL and runs no database of its own (B-006a).
+    Sink { primary: Conninfo, replication_password: Secret },
+}
+
+impl Role {
+    /// The tier it was made of.
+    pub(crate) fn tier(&self) -> Tier {
+        match self {
+            Self::Single => Tier::Single,
+            Self::Primary { .. } => Tier::Primary,
+            Self::Replica { .. } => Tier::Replica,
+            Self::Sink { .. } => Tier::Sink,
+        }
+    }
+}
+
+/// An `application_name` in `synchronous_standby_names`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StandbyName(String);
+
+impl StandbyName {
+    /// Letters, digits, `_` and `-` only. A wildcard would let any connection, a backup's for
+    /// instance, acknowledge a commit (facts 21).
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        let accepted = !name.is_empty() && name.len() <= 63 && name.chars().all(plain);
+        accepted.then(|| Self(name.to_owned()))
+    }
+
+    /// The name itself.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// How to reach a primary: libpq `key=value` pairs that carry no password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Conninfo(String);
+
+impl Conninfo {
+    /// Refuses a password, because conninfo ends up in a file and in `pg_stat_wal_receiver`, and
+    /// refuses URIs, where one can hide in the authority.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let accepted = !text.is_empty()
+            && text.contains('=')
+            && !text.contains("://")
+            && !text.contains(char::is_control)
+            && !text.to_ascii_lowercase().contains("password");
+        accepted.then(|| Self(text.to_owned()))
+    }
+
+    /// The pairs as they were given.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}

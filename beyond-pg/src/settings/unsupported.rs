@@ -1,0 +1,32 @@
+//! Words that are accepted and whose boot paths do not exist yet: the one list of them.
+//!
+//! Boot refuses with these sentences rather than ignoring a setting: a machine that was asked for
+//! a second copy of every commit and quietly runs without one is worse than none.
+
+use super::keys;
+use super::{Archive, Role, Settings, Unsupported};
+
+impl Settings {
+    /// What this machine was asked for and cannot do yet. Empty: boot may go on.
+    pub(crate) fn not_yet_supported(&self) -> Vec<Unsupported> {
+        let tier = match &self.role {
+            Role::Single => None,
+            role => Some(format!("{}={} is", keys::TIER.name, role.tier())),
+        };
+        let asked = [
+            tier,
+            self.sink.is_some().then(|| format!("{} is", keys::WAL_SINK.name)),
+            self.restore.is_some().then(|| "a restore target is".to_owned()),
+            (self.archive != Archive::Off).then(|| format!("{} is", keys::ARCHIVE_TARGET.name)),
+        ];
+        asked.into_iter().flatten().map(refusal).collect()
+    }
+}
+
+fn refusal(what: String) -> Unsupported {
+    Unsupported(format!(
+        "{what} understood but this image cannot do it yet; the machine does not start, because \
+         running without it would promise what it does not keep. HINT: leave the setting out, or \
+         use an image that supports it."
+    ))
+}
