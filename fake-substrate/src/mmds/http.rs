@@ -1,0 +1,135 @@
+//! The edge: connections in, Firecracker's bytes out.
+//!
+//! hyper is told to add nothing of its own: no date, an empty reason phrase, header names as
+//! Firecracker writes them and in its order. What it still does differently (it answers some
+//! malformed requests itself, and honours `Connection: close`) is listed, with both byte
+//! strings, in `tests/golden/mmds`.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use hyper::ext::ReasonPhrase;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+use super::routes::Answer;
+
+/// What a machine's service does with a request.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// Sends this.
+    Answer(Answer),
+    /// Nothing, for as long as the guest waits.
+    Silence,
+}
+
+/// Decides the outcome for a request from an address.
+pub type Respond = Arc<dyn Fn(Ipv4Addr, &Parts) -> Outcome + Send + Sync>;
+
+/// Accepts for as long as it is polled; dropping it drops every connection.
+pub async fn serve(listener: TcpListener, respond: Respond) -> io::Result<Infallible> {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    connections.spawn(connection(stream, peer, Arc::clone(&respond)));
+                }
+                // One guest that resets during its handshake must not end the others' service.
+                Err(error) if is_about_one_connection(&error) => {}
+                Err(error) => return Err(error),
+            },
+            Some(ended) = connections.join_next() => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "an MMDS connection's task failed");
+                }
+            }
+        }
+    }
+}
+
+fn is_about_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
+}
+
+async fn connection(stream: TcpStream, peer: SocketAddr, respond: Respond) {
+    let router = Router::new()
+        .fallback(handle)
+        .with_state(Guest { peer, respond });
+    let served = http1::Builder::new()
+        .auto_date_header(false)
+        .title_case_headers(true)
+        .preserve_header_case(true)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%peer, %error, "an MMDS connection ended early");
+    }
+}
+
+#[derive(Clone)]
+struct Guest {
+    peer: SocketAddr,
+    respond: Respond,
+}
+
+async fn handle(State(guest): State<Guest>, request: Request) -> Response<Body> {
+    let (parts, _unread_body) = request.into_parts();
+    let peer = match guest.peer.ip() {
+        IpAddr::V4(address) => address,
+        // No machine has an IPv6 address; the unspecified one belongs to nobody.
+        IpAddr::V6(address) => address.to_ipv4_mapped().unwrap_or(Ipv4Addr::UNSPECIFIED),
+    };
+    match (guest.respond)(peer, &parts) {
+        Outcome::Answer(answer) => response(answer, parts),
+        Outcome::Silence => std::future::pending().await,
+    }
+}
+
+/// Headers go out in the order they are put in.
+fn response(answer: Answer, request: Parts) -> Response<Body> {
+    let length = answer.body.len();
+    let mut response = Response::new(Body::from(answer.body));
+    *response.status_mut() = answer.status;
+    *response.version_mut() = request.version;
+
+    let headers = response.headers_mut();
+    let mut put = |name: HeaderName, value: HeaderValue| headers.append(name, value);
+    put(header::SERVER, HeaderValue::from_static("Firecracker API"));
+    put(header::CONNECTION, HeaderValue::from_static("keep-alive"));
+    if answer.status == StatusCode::METHOD_NOT_ALLOWED {
+        put(header::ALLOW, HeaderValue::from_static("GET, PUT"));
+    }
+    let echoes = answer.ttl.is_some();
+    if let Some((name, seconds)) = answer.ttl {
+        put(name, HeaderValue::from(seconds));
+    }
+    let media_type = HeaderValue::from_static(answer.media_type.as_str());
+    put(header::CONTENT_TYPE, media_type);
+    put(header::CONTENT_LENGTH, HeaderValue::from(length));
+
+    if echoes {
+        // hyper keeps the spelling of the request's headers here and writes a response that
+        // carries them in the same spelling: the echo must be as the client wrote it.
+        *response.extensions_mut() = request.extensions;
+    }
+    response
+        .extensions_mut()
+        .insert(ReasonPhrase::from_static(b""));
+    response
+}
