@@ -35,7 +35,7 @@ chown postgres:postgres "$CONF/postgresql.conf"
 # in for the volume, and is gone before the layer is written.
 trap 'rm -rf /var/lib/postgresql/18' EXIT
 install --directory --mode=0700 --owner=postgres --group=postgres "$PGDATA"
-runuser -u postgres -- /usr/lib/postgresql/18/bin/initdb --pgdata="$PGDATA" --no-sync >/dev/null
+runuser -u postgres -- /usr/lib/postgresql/18/bin/initdb --pgdata="$PGDATA" --auth=trust --no-sync >/dev/null
 runuser -u postgres -- mkdir "$PGDATA/conf.d"
 shown=$(runuser -u postgres -- /usr/lib/postgresql/18/bin/postgres \
     -C data_directory -c config_file="$CONF/postgresql.conf")
