@@ -4,12 +4,27 @@
 //! Listeners and the end of the process are passed in, so that a test serves on a port of its
 //! own and the command line decides what a signal means.
 
+mod admin_api;
+mod clock;
+mod machines;
+mod registry;
+mod state;
+
 use std::future::Future;
+use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
 use crate::admin::AdminToken;
+use crate::mmds;
+use crate::mmds::token::{NoEntropy, TokenKey};
+
+use clock::Clock;
+use machines::Machines;
+pub use state::StateError;
+use state::StateFile;
 
 /// What the process serves, and where it remembers its machines.
 #[derive(Debug)]
@@ -27,14 +42,49 @@ pub struct ServeOptions {
 
 /// Why the process could not start, or could not go on.
 #[derive(Debug, thiserror::Error)]
-pub enum ServeError {}
+pub enum ServeError {
+    /// The machines it served before cannot be read.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// No key for session tokens.
+    #[error(
+        "cannot make a key for MMDS session tokens: {0}\nHINT: the kernel gave no randomness; does the container block getrandom?"
+    )]
+    NoEntropy(#[from] NoEntropy),
+    /// A listener broke while serving.
+    #[error(
+        "the {service} listener failed\nHINT: out of file descriptors? restart the substrate; its machines are remembered"
+    )]
+    Listener {
+        /// Which one.
+        service: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
 
-/// Serves until `shutdown` completes.
+/// Serves until `shutdown` completes. Connections still open are dropped then: every change
+/// that was answered is on disk, and a guest asks again.
 pub async fn run(
     options: ServeOptions,
-    shutdown: impl Future<Output = ()> + Send + 'static,
+    shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
-    let _ = options;
-    shutdown.await;
-    Ok(())
+    let state = StateFile::open(options.state_dir)?;
+    let machines = Arc::new(Machines::new(state, TokenKey::generate()?)?);
+    let clock = Clock::start();
+
+    let guests = Arc::clone(&machines);
+    let respond: mmds::http::Respond =
+        Arc::new(move |peer, head| guests.outcome(peer, head, clock.elapsed_ms()));
+    let router = admin_api::router(machines, options.admin_token);
+
+    tokio::select! {
+        ended = mmds::http::serve(options.mmds_listener, respond) => match ended {
+            Err(source) => Err(ServeError::Listener { service: "MMDS", source }),
+        },
+        ended = axum::serve(options.admin_listener, router) => {
+            ended.map_err(|source| ServeError::Listener { service: "admin", source })
+        }
+        () = shutdown => Ok(()),
+    }
 }

@@ -1,0 +1,21 @@
+//! The serving process's one look at the time: how long it has been running.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the clock's home in `serve`; everything below it is told the time"
+)]
+
+use std::time::Instant;
+
+/// Monotonic, as Firecracker's token expiry is: setting a laptop's clock voids no token.
+#[derive(Clone, Copy)]
+pub(super) struct Clock(Instant);
+
+impl Clock {
+    pub(super) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    pub(super) fn elapsed_ms(self) -> u64 {
+        u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
