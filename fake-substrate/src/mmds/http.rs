@@ -24,6 +24,9 @@ use tokio::task::JoinSet;
 
 use super::routes::Answer;
 
+/// Firecracker's buffer for a connection: a head that does not fit gets no answer there.
+const LONGEST_HEAD: usize = 2500;
+
 /// What a machine's service does with a request.
 #[derive(Clone, Debug)]
 pub enum Outcome {
@@ -75,6 +78,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, respond: Respond) {
         .auto_date_header(false)
         .title_case_headers(true)
         .preserve_header_case(true)
+        .max_header_size(LONGEST_HEAD)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
         .await;
     if let Err(error) = served {

@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use bytes::Bytes;
 
@@ -181,16 +182,10 @@ impl From<GuestError> for Answer {
     }
 }
 
-/// The answer to one request. `path` is the path and query exactly as sent.
-pub fn answer(
-    service: &Service,
-    method: &Method,
-    path: &str,
-    headers: &HeaderMap,
-    now_ms: u64,
-) -> Answer {
-    unparseable(method, headers)
-        .and_then(|()| route(service, method, path, headers, now_ms))
+/// The answer to one request.
+pub fn answer(service: &Service, head: &Parts, now_ms: u64) -> Answer {
+    unparseable(&head.method, &head.headers)
+        .and_then(|()| route(service, head, now_ms))
         .unwrap_or_else(Answer::from)
 }
 
@@ -228,17 +223,12 @@ fn acceptable_encoding(value: &str) -> Result<(), GuestError> {
     }
 }
 
-fn route(
-    service: &Service,
-    method: &Method,
-    path: &str,
-    headers: &HeaderMap,
-    now_ms: u64,
-) -> Result<Answer, GuestError> {
-    if path.is_empty() {
-        return Err(GuestError::InvalidUri);
-    }
-    match *method {
+fn route(service: &Service, head: &Parts, now_ms: u64) -> Result<Answer, GuestError> {
+    // A query is part of the path: it becomes part of the pointer, and of a 404.
+    let target = head.uri.path_and_query();
+    let path = target.ok_or(GuestError::InvalidUri)?.as_str();
+    let headers = &head.headers;
+    match head.method {
         Method::GET => {
             authorize(service, headers, now_ms)?;
             read(&service.contents, path, accepted(headers))

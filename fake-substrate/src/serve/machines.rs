@@ -97,9 +97,7 @@ impl Machines {
             Some(Behaviour::Serve(service)) => service,
             None => &self.stranger,
         };
-        let path = head.uri.path_and_query().map_or("", |path| path.as_str());
-        let answer = routes::answer(service, &head.method, path, &head.headers, now_ms);
-        Outcome::Answer(answer)
+        Outcome::Answer(routes::answer(service, head, now_ms))
     }
 
     /// A lock poisoned by a panic elsewhere still guards a whole value: it is only ever
@@ -131,4 +129,129 @@ fn behaviour(name: &str, machine: &Machine, key: &TokenKey) -> Behaviour {
         contents,
         tokens: TokenAuthority::new(key.clone(), name),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{Request, StatusCode};
+
+    use super::*;
+    use crate::admin::{Metadata, Registration};
+
+    const DB: Ipv4Addr = Ipv4Addr::new(169, 254, 10, 1);
+    const OTHER: Ipv4Addr = Ipv4Addr::new(169, 254, 10, 2);
+
+    async fn two_machines(dir: &tempfile::TempDir) -> Arc<Machines> {
+        let state = StateFile::open(dir.path().to_owned()).expect("made");
+        let key = TokenKey::generate().expect("the kernel has randomness");
+        let machines = Arc::new(Machines::new(state, key).expect("no machines yet"));
+        for (name, link_local) in [("db", DB), ("other", OTHER)] {
+            let metadata = Metadata::from([("NAME".into(), name.into())]);
+            let registration = Registration {
+                link_local,
+                metadata,
+            };
+            machines
+                .change(|all| {
+                    all.register(name, registration)?;
+                    all.set_mode(name, MmdsMode::V1)
+                })
+                .await
+                .expect("free");
+        }
+        machines
+    }
+
+    fn read(machines: &Machines, peer: Ipv4Addr) -> Option<(StatusCode, String)> {
+        let request = Request::get("/latest/meta-data/NAME")
+            .body(())
+            .expect("a request");
+        let (head, ()) = request.into_parts();
+        match machines.outcome(peer, &head, 0) {
+            Outcome::Silence => None,
+            Outcome::Answer(answer) => {
+                let body = String::from_utf8(answer.body.to_vec()).expect("text");
+                Some((answer.status, body))
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_peers_address_selects_the_document() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let machines = two_machines(&dir).await;
+        assert_eq!(read(&machines, DB), Some((StatusCode::OK, "db".into())));
+        assert_eq!(
+            read(&machines, OTHER),
+            Some((StatusCode::OK, "other".into()))
+        );
+        let stranger = read(&machines, Ipv4Addr::new(169, 254, 10, 3)).expect("an answer");
+        assert_eq!(stranger.0, StatusCode::UNAUTHORIZED);
+    }
+
+    #[tokio::test]
+    async fn a_change_is_served_at_once_and_only_to_its_machine() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let machines = two_machines(&dir).await;
+        let other = read(&machines, OTHER);
+
+        let patch = [("NAME".into(), Some("renamed".into()))].into();
+        machines
+            .change(|all| all.patch("db", patch))
+            .await
+            .expect("fits");
+        assert_eq!(
+            read(&machines, DB),
+            Some((StatusCode::OK, "renamed".into()))
+        );
+
+        let raw = Some(b"{".to_vec());
+        machines
+            .change(|all| all.set_raw("db", raw))
+            .await
+            .expect("known");
+        assert_eq!(read(&machines, DB), Some((StatusCode::OK, "{".into())));
+
+        let silent = machines.change(|all| all.set_mode("db", MmdsMode::Silent));
+        silent.await.expect("known");
+        assert_eq!(read(&machines, DB), None);
+        assert_eq!(read(&machines, OTHER), other);
+    }
+
+    #[tokio::test]
+    async fn an_empty_service_finds_nothing_although_the_metadata_is_known() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let machines = two_machines(&dir).await;
+        let forget = machines.change(|all| all.set_mode("db", MmdsMode::Empty));
+        forget.await.expect("known");
+        let request = Request::put("/latest/api/token")
+            .header("X-metadata-token-ttl-seconds", "60")
+            .body(())
+            .expect("a request");
+        let (ask, ()) = request.into_parts();
+        let Outcome::Answer(token) = machines.outcome(DB, &ask, 0) else {
+            panic!("an empty service answers");
+        };
+        let request = Request::get("/latest/meta-data/NAME")
+            .header("X-metadata-token", token.body.as_ref())
+            .body(())
+            .expect("a request");
+        let (head, ()) = request.into_parts();
+        let Outcome::Answer(answer) = machines.outcome(DB, &head, 0) else {
+            panic!("an empty service answers");
+        };
+        assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    }
+
+    #[tokio::test]
+    async fn a_change_that_cannot_be_written_down_is_not_served() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let machines = two_machines(&dir).await;
+        let before = read(&machines, DB);
+        dir.close().expect("removed under the process");
+        let patch = [("NAME".into(), Some("renamed".into()))].into();
+        let failed = machines.change(|all| all.patch("db", patch)).await;
+        assert!(matches!(failed, Err(ChangeError::State(_))));
+        assert_eq!(read(&machines, DB), before);
+    }
 }
