@@ -81,6 +81,16 @@ impl Layout {
         self.beyond_dir().join("instance-id")
     }
 
+    /// The WAL that went by while there was no archive.
+    pub(crate) fn unarchived(&self) -> PathBuf {
+        self.beyond_dir().join("unarchived.json")
+    }
+
+    /// Held by the one machine that runs on this volume.
+    pub(crate) fn volume_lock(&self) -> PathBuf {
+        self.volume().join(".beyond-pg.lock")
+    }
+
     /// The Debian configuration folder on the rootfs (F-002).
     pub(crate) fn etc_postgres(&self) -> PathBuf {
         self.root.join(format!("etc/postgresql/{MAJOR}/main"))
@@ -118,7 +128,13 @@ impl Layout {
 
     /// A server program such as `postgres` or `initdb`.
     pub(crate) fn bin(&self, program: &str) -> PathBuf {
-        self.root.join(format!("usr/lib/postgresql/{MAJOR}/bin/{program}"))
+        self.root
+            .join(format!("usr/lib/postgresql/{MAJOR}/bin/{program}"))
+    }
+
+    /// Our own binary, as Postgres calls it.
+    pub(crate) fn beyond_pg(&self) -> PathBuf {
+        self.root.join("usr/local/bin/beyond-pg")
     }
 
     /// Loadable libraries (`pg_config --pkglibdir`).
@@ -128,7 +144,8 @@ impl Layout {
 
     /// Control files of installable extensions (`pg_config --sharedir`/extension).
     pub(crate) fn sharedir_extension(&self) -> PathBuf {
-        self.root.join(format!("usr/share/postgresql/{MAJOR}/extension"))
+        self.root
+            .join(format!("usr/share/postgresql/{MAJOR}/extension"))
     }
 }
 
@@ -166,6 +183,9 @@ mod tests {
         assert_eq!(layout.pgdata(), Path::new("/var/lib/postgresql/18/main"));
         assert_eq!(layout.wal(), Path::new("/var/lib/postgresql/18/wal"));
         assert_eq!(layout.etc_postgres(), Path::new("/etc/postgresql/18/main"));
-        assert_eq!(layout.bin("initdb"), Path::new("/usr/lib/postgresql/18/bin/initdb"));
+        assert_eq!(
+            layout.bin("initdb"),
+            Path::new("/usr/lib/postgresql/18/bin/initdb")
+        );
     }
 }

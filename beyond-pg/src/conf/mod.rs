@@ -4,6 +4,19 @@
 //! one input struct, and `None` *means* "must not exist", so that write-or-remove exists once, in
 //! whoever applies the table. Nothing here opens a file.
 
+mod base;
+mod durability;
+mod guc;
+mod hba;
+mod pgbouncer;
+mod recovery;
+mod replication;
+mod tls;
+mod tuning;
+
+#[cfg(test)]
+mod golden_tests;
+
 use std::path::PathBuf;
 
 use crate::layout::Layout;
@@ -11,7 +24,7 @@ use crate::machine::Machine;
 use crate::settings::Settings;
 
 /// One file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ConfFile {
     Beyond00,
     Tuning01,
@@ -74,6 +87,23 @@ impl ConfFile {
         Self::PgBouncer,
     ];
 
+    /// What it is called, in the log and in a plan.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Beyond00 => "00-beyond.conf",
+            Self::Tuning01 => "01-tuning.conf",
+            Self::Durability02 => "02-durability.conf",
+            Self::Replication03 => "03-replication.conf",
+            Self::Pitr05 => "05-pitr.conf",
+            Self::Tls06 => "06-tls.conf",
+            Self::User99 => "99-user.conf",
+            Self::UserHba99 => "99-user-hba.conf",
+            Self::Hba => "pg_hba.conf",
+            Self::Ident => "pg_ident.conf",
+            Self::PgBouncer => "pgbouncer.ini",
+        }
+    }
+
     /// Where it lies.
     pub(crate) fn path(self, layout: &Layout) -> PathBuf {
         match self {
@@ -84,6 +114,7 @@ impl ConfFile {
             Self::Pitr05 => layout.confd().join("05-pitr.conf"),
             Self::Tls06 => layout.confd().join("06-tls.conf"),
             Self::User99 => layout.confd().join("99-user.conf"),
+            // Beside conf.d, not in it: include_dir reads every *.conf as settings.
             Self::UserHba99 => layout.pgdata().join("99-user-hba.conf"),
             Self::Hba => layout.etc_postgres().join("pg_hba.conf"),
             Self::Ident => layout.etc_postgres().join("pg_ident.conf"),
@@ -99,17 +130,44 @@ impl ConfFile {
         }
     }
 
-    /// Permission bits; the file belongs to the OS user `postgres`.
+    /// Permission bits; the file belongs to the OS user `postgres`. None of them holds a secret,
+    /// and an administrator who is not `postgres` has no business in them.
     pub(crate) fn mode(self) -> u32 {
         0o640
     }
 
+    /// When it is there, for the reference.
+    pub(crate) fn when(self) -> &'static str {
+        match self {
+            Self::Beyond00 => "always, rewritten each boot",
+            Self::Tuning01 => "always, from this boot's RAM and vCPUs",
+            Self::Durability02 => "only when the volume is ephemeral",
+            Self::Replication03 => "tier primary or replica, or a sink is set",
+            Self::Pitr05 => "while a restore target is set; gone after the restore has ended",
+            Self::Tls06 => "always; lands after 05 so that it overrides",
+            Self::User99 => "created empty at first init, never touched again",
+            Self::UserHba99 => {
+                "created empty at first init, never touched again; included by pg_hba.conf. Not in \
+                 conf.d, where Postgres would read it as settings and refuse to start"
+            }
+            Self::Hba | Self::Ident | Self::PgBouncer => "always, rewritten each boot",
+        }
+    }
+
     /// The whole text, or `None` when the file must not exist. A user's file renders empty: that
     /// is what it is created with.
-    pub(crate) fn render(self, _inputs: &ConfInputs<'_>) -> Option<String> {
-        match self.owner() {
-            Owner::User => Some(String::new()),
-            Owner::Image => None,
+    pub(crate) fn render(self, inputs: &ConfInputs<'_>) -> Option<String> {
+        match self {
+            Self::Beyond00 => Some(base::render(inputs)),
+            Self::Tuning01 => Some(tuning::render(inputs.machine)),
+            Self::Durability02 => durability::render(inputs.settings.volume),
+            Self::Replication03 => replication::render(inputs.settings),
+            Self::Pitr05 => recovery::render(inputs),
+            Self::Tls06 => Some(tls::render(inputs.tls)),
+            Self::User99 | Self::UserHba99 => Some(String::new()),
+            Self::Hba => Some(hba::hba(inputs.layout)),
+            Self::Ident => Some(hba::ident()),
+            Self::PgBouncer => Some(pgbouncer::render(inputs)),
         }
     }
 }

@@ -30,11 +30,23 @@ const fn key(
     accepted: &'static str,
     default: &'static str,
 ) -> Key {
-    Key { name, meaning, accepted, default, secret: false, env_alias: None, env_file: false }
+    Key {
+        name,
+        meaning,
+        accepted,
+        default,
+        secret: false,
+        env_alias: None,
+        env_file: false,
+    }
 }
 
 const fn secret(name: &'static str, meaning: &'static str, accepted: &'static str) -> Key {
-    Key { secret: true, env_file: true, ..key(name, meaning, accepted, "none") }
+    Key {
+        secret: true,
+        env_file: true,
+        ..key(name, meaning, accepted, "none")
+    }
 }
 
 pub(crate) const PASSWORD: Key = Key {
@@ -72,14 +84,28 @@ pub(crate) const ARCHIVE_TARGET: Key = key(
     "s3://bucket/prefix",
     "no archive",
 );
-pub(crate) const AWS_ACCESS_KEY_ID: Key =
-    key("AWS_ACCESS_KEY_ID", "access key of the archive", "a key id", "none");
-pub(crate) const AWS_SECRET_ACCESS_KEY: Key =
-    secret("AWS_SECRET_ACCESS_KEY", "secret key of the archive", "the secret of AWS_ACCESS_KEY_ID");
-pub(crate) const AWS_SESSION_TOKEN: Key =
-    secret("AWS_SESSION_TOKEN", "token of temporary archive keys", "a session token");
-pub(crate) const AWS_REGION: Key =
-    key("AWS_REGION", "region of the archive's bucket", "a region name", "us-east-1");
+pub(crate) const AWS_ACCESS_KEY_ID: Key = key(
+    "AWS_ACCESS_KEY_ID",
+    "access key of the archive",
+    "a key id",
+    "none",
+);
+pub(crate) const AWS_SECRET_ACCESS_KEY: Key = secret(
+    "AWS_SECRET_ACCESS_KEY",
+    "secret key of the archive",
+    "the secret of AWS_ACCESS_KEY_ID",
+);
+pub(crate) const AWS_SESSION_TOKEN: Key = secret(
+    "AWS_SESSION_TOKEN",
+    "token of temporary archive keys",
+    "a session token",
+);
+pub(crate) const AWS_REGION: Key = key(
+    "AWS_REGION",
+    "region of the archive's bucket",
+    "a region name",
+    "us-east-1",
+);
 pub(crate) const AWS_ENDPOINT_URL: Key = key(
     "AWS_ENDPOINT_URL",
     "endpoint of an S3 that is not Amazon's",
@@ -181,9 +207,18 @@ pub(crate) const ALL: [&Key; 21] = [
 /// who brings them along is told, rather than left to wonder.
 pub(crate) const FOREIGN: [(&str, &str); 4] = [
     ("POSTGRES_USER", "the superuser is always `postgres`"),
-    ("POSTGRES_INITDB_ARGS", "the image decides how a cluster is made"),
-    ("POSTGRES_INITDB_WALDIR", "the WAL always lies on the volume (B-003)"),
-    ("POSTGRES_HOST_AUTH_METHOD", "network logins are always SCRAM (I-002)"),
+    (
+        "POSTGRES_INITDB_ARGS",
+        "the image decides how a cluster is made",
+    ),
+    (
+        "POSTGRES_INITDB_WALDIR",
+        "the WAL always lies on the volume (B-003)",
+    ),
+    (
+        "POSTGRES_HOST_AUTH_METHOD",
+        "network logins are always SCRAM (I-002)",
+    ),
 ];
 
 /// Names under which an operator can only have meant a setting of ours.
@@ -197,7 +232,8 @@ pub(crate) fn find(name: &str) -> Option<&'static Key> {
 /// The setting whose name takes the fewest edits to get to from `name`.
 pub(crate) fn nearest(name: &str) -> &'static Key {
     let ours = ALL.into_iter().filter(|key| key.name.starts_with(PREFIX));
-    ours.min_by_key(|key| distance(name, key.name)).unwrap_or(&TIER)
+    ours.min_by_key(|key| distance(name, key.name))
+        .unwrap_or(&TIER)
 }
 
 /// Levenshtein's edit distance, one row at a time.
@@ -222,9 +258,12 @@ mod tests {
 
     #[test]
     fn edit_distance_counts_single_character_edits() {
-        for (from, to, edits) in
-            [("", "", 0), ("", "abc", 3), ("kitten", "sitting", 3), ("tier", "tire", 2)]
-        {
+        for (from, to, edits) in [
+            ("", "", 0),
+            ("", "abc", 3),
+            ("kitten", "sitting", 3),
+            ("tier", "tire", 2),
+        ] {
             assert_eq!(distance(from, to), edits, "{from} -> {to}");
         }
     }
@@ -236,7 +275,10 @@ mod tests {
             ("BEYOND_TIER", "BEYOND_PG_TIER"),
             ("BEYOND_EPHEMERAL", "BEYOND_VOLUME_EPHEMERAL"),
             ("BEYOND_PG_SINK", "BEYOND_PG_WAL_SINK"),
-            ("BEYOND_PG_RECOVERY_TARGET_TIME", "BEYOND_PG_RESTORE_TARGET_TIME"),
+            (
+                "BEYOND_PG_RECOVERY_TARGET_TIME",
+                "BEYOND_PG_RESTORE_TARGET_TIME",
+            ),
         ] {
             assert_eq!(nearest(written).name, meant);
         }

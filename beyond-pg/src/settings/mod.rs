@@ -77,9 +77,18 @@ impl Settings {
     /// The password of `replicator`, where this machine has or needs that role.
     pub(crate) fn replication_password(&self) -> Option<&Secret> {
         match &self.role {
-            Role::Primary { replication_password, .. }
-            | Role::Replica { replication_password, .. }
-            | Role::Sink { replication_password, .. } => Some(replication_password),
+            Role::Primary {
+                replication_password,
+                ..
+            }
+            | Role::Replica {
+                replication_password,
+                ..
+            }
+            | Role::Sink {
+                replication_password,
+                ..
+            } => Some(replication_password),
             Role::Single => self.sink.as_ref().map(|sink| &sink.replication_password),
         }
     }

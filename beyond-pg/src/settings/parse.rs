@@ -14,7 +14,10 @@ use crate::metadata::Metadata;
 impl Settings {
     /// The settings of this document and what is odd about it, or everything that is wrong.
     pub(crate) fn from_metadata(doc: &Metadata) -> Result<(Self, Vec<Warning>), Problems> {
-        let mut reading = Reading { doc, problems: doc.problems.clone() };
+        let mut reading = Reading {
+            doc,
+            problems: doc.problems.clone(),
+        };
         let password = reading.password();
         let role = reading.role();
         let sink = reading.sink();
@@ -34,7 +37,10 @@ impl Settings {
         let (Some(password), Some(role), true) = (password, role, reading.problems.is_empty())
         else {
             let asked = doc.source.phrase();
-            return Err(Problems { asked, problems: reading.problems });
+            return Err(Problems {
+                asked,
+                problems: reading.problems,
+            });
         };
         let settings = Self {
             password,
@@ -54,7 +60,11 @@ impl Settings {
 
     /// What is legal and probably not meant.
     fn warnings(&self, doc: &Metadata) -> Vec<Warning> {
-        let mut warnings: Vec<_> = doc.values.keys().filter_map(|name| stranger(name)).collect();
+        let mut warnings: Vec<_> = doc
+            .values
+            .keys()
+            .filter_map(|name| stranger(name))
+            .collect();
         let streams = self.sink.is_some() || self.role.tier() == Tier::Primary;
         if streams && self.volume == Volume::Ephemeral {
             warnings.push(Warning(format!(
@@ -82,12 +92,16 @@ fn stranger(name: &str) -> Option<Warning> {
     let unknown = name.starts_with(keys::PREFIX) && keys::find(name).is_none();
     unknown.then(|| {
         let nearest = keys::nearest(name).name;
-        Warning(format!("{name} is not a setting and is ignored. HINT: the nearest is {nearest}"))
+        Warning(format!(
+            "{name} is not a setting and is ignored. HINT: the nearest is {nearest}"
+        ))
     })
 }
 
 fn is_loopback(listen: &str) -> bool {
-    listen.split(',').all(|host| matches!(host.trim(), "127.0.0.1" | "::1" | "localhost"))
+    listen
+        .split(',')
+        .all(|host| matches!(host.trim(), "127.0.0.1" | "::1" | "localhost"))
 }
 
 struct Reading<'a> {
@@ -106,7 +120,8 @@ impl<'a> Reading<'a> {
         let text = self.text(key)?;
         let value = parse(text);
         if value.is_none() {
-            self.problems.push(Problem::value(key.name, text, key.accepted));
+            self.problems
+                .push(Problem::value(key.name, text, key.accepted));
         }
         value
     }
@@ -128,10 +143,15 @@ impl<'a> Reading<'a> {
     ///
     /// `initdb` reads one line of its password file, and no client can type a NUL.
     fn secret(&mut self, key: &Key) -> Option<Secret> {
-        let text = self.doc.values.get(key.name).filter(|text| !text.is_empty())?;
+        let text = self
+            .doc
+            .values
+            .get(key.name)
+            .filter(|text| !text.is_empty())?;
         if text.contains(['\n', '\r', '\0']) {
             let what = "contains a line break or NUL";
-            self.problems.push(Problem::hidden(key.name, what, key.accepted));
+            self.problems
+                .push(Problem::hidden(key.name, what, key.accepted));
             return None;
         }
         Some(Secret::new(text.as_str()))
@@ -141,7 +161,10 @@ impl<'a> Reading<'a> {
         let told = |problem: &Problem| problem.key == keys::PASSWORD.name;
         let password = self.secret(&keys::PASSWORD);
         if password.is_none() && !self.problems.iter().any(told) {
-            self.missing(&keys::PASSWORD, "a database never starts without a password");
+            self.missing(
+                &keys::PASSWORD,
+                "a database never starts without a password",
+            );
         }
         password
     }
@@ -161,7 +184,8 @@ impl<'a> Reading<'a> {
         let tier = match self.doc.values.get(keys::TIER.name).map(|word| word.trim()) {
             None => Tier::Single,
             Some("") => {
-                self.problems.push(Problem::value(keys::TIER.name, "", keys::TIER.accepted));
+                self.problems
+                    .push(Problem::value(keys::TIER.name, "", keys::TIER.accepted));
                 return None;
             }
             Some(_) => self.parsed(&keys::TIER, Tier::parse)?,
@@ -172,13 +196,22 @@ impl<'a> Reading<'a> {
         };
         if tier == Tier::Primary {
             let standbys = self.standbys();
-            return Some(Role::Primary { replication_password: replication_password?, standbys });
+            return Some(Role::Primary {
+                replication_password: replication_password?,
+                standbys,
+            });
         }
         let primary = self.primary(tier);
         let (primary, replication_password) = (primary?, replication_password?);
         Some(match tier {
-            Tier::Replica => Role::Replica { primary, replication_password },
-            _ => Role::Sink { primary, replication_password },
+            Tier::Replica => Role::Replica {
+                primary,
+                replication_password,
+            },
+            _ => Role::Sink {
+                primary,
+                replication_password,
+            },
         })
     }
 
@@ -200,14 +233,17 @@ impl<'a> Reading<'a> {
         let conninfo = Conninfo::parse(text);
         if conninfo.is_none() {
             let key = &keys::PRIMARY_CONNINFO;
-            self.problems.push(Problem::hidden(key.name, "cannot be used", key.accepted));
+            self.problems
+                .push(Problem::hidden(key.name, "cannot be used", key.accepted));
         }
         conninfo
     }
 
     fn standbys(&mut self) -> Vec<StandbyName> {
         let all = self.parsed(&keys::SYNC_STANDBYS, |list| {
-            list.split(',').map(|name| StandbyName::parse(name.trim())).collect()
+            list.split(',')
+                .map(|name| StandbyName::parse(name.trim()))
+                .collect()
         });
         all.unwrap_or_default()
     }
@@ -226,13 +262,19 @@ impl<'a> Reading<'a> {
         let keys = self.archive_keys();
         let region = self.text(&keys::AWS_REGION).map(str::to_owned);
         let endpoint = self.parsed(&keys::AWS_ENDPOINT_URL, |url| {
-            let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"))?;
+            let host = url
+                .strip_prefix("http://")
+                .or_else(|| url.strip_prefix("https://"))?;
             (!host.is_empty()).then(|| url.to_owned())
         });
         match self.parsed(&keys::ARCHIVE_TARGET, parse_s3_url) {
-            Some((bucket, prefix)) => {
-                Archive::S3(S3Target { bucket, prefix, region, endpoint, keys })
-            }
+            Some((bucket, prefix)) => Archive::S3(S3Target {
+                bucket,
+                prefix,
+                region,
+                endpoint,
+                keys,
+            }),
             None => Archive::Off,
         }
     }
@@ -242,9 +284,11 @@ impl<'a> Reading<'a> {
         let secret = self.secret(&keys::AWS_SECRET_ACCESS_KEY);
         let session_token = self.secret(&keys::AWS_SESSION_TOKEN);
         match (id, secret) {
-            (Some(access_key_id), Some(secret_access_key)) => {
-                Some(S3Keys { access_key_id, secret_access_key, session_token })
-            }
+            (Some(access_key_id), Some(secret_access_key)) => Some(S3Keys {
+                access_key_id,
+                secret_access_key,
+                session_token,
+            }),
             (None, None) => None,
             (Some(_), None) => {
                 self.missing(&keys::AWS_SECRET_ACCESS_KEY, "AWS_ACCESS_KEY_ID is set");
@@ -259,15 +303,30 @@ impl<'a> Reading<'a> {
 
     fn restore(&mut self) -> Option<RestoreTarget> {
         let targets = [
-            (&keys::RESTORE_TIME, self.parsed(&keys::RESTORE_TIME, RestoreTarget::parse_time)),
-            (&keys::RESTORE_LSN, self.parsed(&keys::RESTORE_LSN, RestoreTarget::parse_lsn)),
-            (&keys::RESTORE_NAME, self.parsed(&keys::RESTORE_NAME, RestoreTarget::parse_name)),
+            (
+                &keys::RESTORE_TIME,
+                self.parsed(&keys::RESTORE_TIME, RestoreTarget::parse_time),
+            ),
+            (
+                &keys::RESTORE_LSN,
+                self.parsed(&keys::RESTORE_LSN, RestoreTarget::parse_lsn),
+            ),
+            (
+                &keys::RESTORE_NAME,
+                self.parsed(&keys::RESTORE_NAME, RestoreTarget::parse_name),
+            ),
         ];
-        let mut given = targets.into_iter().filter_map(|(key, target)| Some((key, target?)));
+        let mut given = targets
+            .into_iter()
+            .filter_map(|(key, target)| Some((key, target?)));
         let (first, target) = given.next()?;
         for (key, _) in given {
             let what = format!("is set beside {}", first.name);
-            self.problems.push(Problem::hidden(key.name, what, "one restore target at most"));
+            self.problems.push(Problem::hidden(
+                key.name,
+                what,
+                "one restore target at most",
+            ));
         }
         Some(target)
     }
@@ -278,7 +337,10 @@ impl<'a> Reading<'a> {
                 matches!(host, "*" | "localhost") || host.parse::<std::net::IpAddr>().is_ok()
             };
             let hosts: Vec<_> = list.split(',').map(str::trim).collect();
-            hosts.iter().all(|host| address(host)).then(|| hosts.join(", "))
+            hosts
+                .iter()
+                .all(|host| address(host))
+                .then(|| hosts.join(", "))
         });
         listen.unwrap_or_else(|| keys::DIRECT_LISTEN.default.to_owned())
     }

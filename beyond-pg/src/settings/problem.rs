@@ -19,18 +19,34 @@ pub(crate) struct Problem {
 impl Problem {
     /// A required setting that is absent.
     pub(crate) fn missing(key: &str, accepted: impl Into<String>) -> Self {
-        Self { key: key.to_owned(), what: "is not set".to_owned(), accepted: accepted.into() }
+        Self {
+            key: key.to_owned(),
+            what: "is not set".to_owned(),
+            accepted: accepted.into(),
+        }
     }
 
     /// A value that may be shown and is not accepted.
     pub(crate) fn value(key: &str, value: &str, accepted: impl Into<String>) -> Self {
-        let what = if value.is_empty() { "is empty".to_owned() } else { format!("is {value:?}") };
-        Self { key: key.to_owned(), what, accepted: accepted.into() }
+        let what = if value.is_empty() {
+            "is empty".to_owned()
+        } else {
+            format!("is {value:?}")
+        };
+        Self {
+            key: key.to_owned(),
+            what,
+            accepted: accepted.into(),
+        }
     }
 
     /// A problem that is told without showing the value.
     pub(crate) fn hidden(key: &str, what: impl Into<String>, accepted: impl Into<String>) -> Self {
-        Self { key: key.to_owned(), what: what.into(), accepted: accepted.into() }
+        Self {
+            key: key.to_owned(),
+            what: what.into(),
+            accepted: accepted.into(),
+        }
     }
 }
 
@@ -53,11 +69,18 @@ impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.problems.len();
         let settings = if count == 1 { "setting" } else { "settings" };
-        write!(f, "{count} {settings} from the {} cannot be used:", self.asked)?;
+        write!(
+            f,
+            "{count} {settings} from the {} cannot be used:",
+            self.asked
+        )?;
         for problem in &self.problems {
             write!(f, "\n  - {problem}")?;
         }
-        write!(f, "\nHINT: correct them and start the machine again; its volume was not touched.")
+        write!(
+            f,
+            "\nHINT: correct them and start the machine again; its volume was not touched."
+        )
     }
 }
 

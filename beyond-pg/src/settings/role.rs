@@ -48,11 +48,20 @@ pub(crate) enum Role {
     /// One machine with one database, with or without a WAL sink.
     Single,
     /// Streams to replicas; `standbys` is empty when they are asynchronous.
-    Primary { replication_password: Secret, standbys: Vec<StandbyName> },
+    Primary {
+        replication_password: Secret,
+        standbys: Vec<StandbyName>,
+    },
     /// A hot standby.
-    Replica { primary: Conninfo, replication_password: Secret },
+    Replica {
+        primary: Conninfo,
+        replication_password: Secret,
+    },
     /// Holds another machine's WAL and runs no database of its own (B-006a).
-    Sink { primary: Conninfo, replication_password: Secret },
+    Sink {
+        primary: Conninfo,
+        replication_password: Secret,
+    },
 }
 
 impl Role {

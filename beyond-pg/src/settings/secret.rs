@@ -40,7 +40,10 @@ mod tests {
     #[test]
     fn a_secret_prints_stars_however_it_is_printed() {
         let secret = Secret::new("hunter2");
-        assert_eq!(format!("{secret} {secret:?} {:#?}", Some(&secret)), "*** *** Some(\n    ***,\n)");
+        assert_eq!(
+            format!("{secret} {secret:?} {:#?}", Some(&secret)),
+            "*** *** Some(\n    ***,\n)"
+        );
         assert_eq!(secret.expose(), "hunter2");
     }
 }

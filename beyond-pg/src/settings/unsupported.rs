@@ -15,8 +15,12 @@ impl Settings {
         };
         let asked = [
             tier,
-            self.sink.is_some().then(|| format!("{} is", keys::WAL_SINK.name)),
-            self.restore.is_some().then(|| "a restore target is".to_owned()),
+            self.sink
+                .is_some()
+                .then(|| format!("{} is", keys::WAL_SINK.name)),
+            self.restore
+                .is_some()
+                .then(|| "a restore target is".to_owned()),
             (self.archive != Archive::Off).then(|| format!("{} is", keys::ARCHIVE_TARGET.name)),
         ];
         asked.into_iter().flatten().map(refusal).collect()

@@ -40,7 +40,8 @@ pub(crate) fn parse_s3_url(url: &str) -> Option<(String, String)> {
         Some((bucket, prefix)) => (bucket, prefix.trim_matches('/')),
         None => (url.strip_prefix("s3://")?, ""),
     };
-    let bucket_char = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '.' || c == '-';
+    let bucket_char =
+        |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '.' || c == '-';
     let accepted = (3..=63).contains(&bucket.len())
         && bucket.chars().all(bucket_char)
         && !prefix.contains(char::is_control)
@@ -85,14 +86,21 @@ impl SinkAddress {
         let name_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
         let port = port.parse().ok().filter(|port| *port != 0)?;
         let accepted = !host.is_empty() && (bracketed || host.chars().all(name_char));
-        accepted.then(|| Self { host: host.to_owned(), port })
+        accepted.then(|| Self {
+            host: host.to_owned(),
+            port,
+        })
     }
 }
 
 impl fmt::Display for SinkAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { host, port } = self;
-        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+        if host.contains(':') {
+            write!(f, "[{host}]:{port}")
+        } else {
+            write!(f, "{host}:{port}")
+        }
     }
 }
 
@@ -143,8 +151,7 @@ impl RestoreTarget {
 
     /// As `pg_create_restore_point` accepts it.
     pub(crate) fn parse_name(text: &str) -> Option<Self> {
-        let accepted =
-            !text.is_empty() && text.len() <= 63 && !text.contains(char::is_control);
+        let accepted = !text.is_empty() && text.len() <= 63 && !text.contains(char::is_control);
         accepted.then(|| Self::Name(text.to_owned()))
     }
 }
@@ -152,9 +159,13 @@ impl RestoreTarget {
 /// `YYYY-MM-DD HH:MM[:SS[.fraction]]` with `Z` or an offset. Postgres would also take "yesterday"
 /// and bare local times; a restore must not depend on when or where it is read.
 fn is_zoned_time(text: &str) -> bool {
-    let Some((date, rest)) = text.split_once([' ', 'T']) else { return false };
+    let Some((date, rest)) = text.split_once([' ', 'T']) else {
+        return false;
+    };
     let zone_at = rest.find(['Z', '+', '-']);
-    let Some((time, zone)) = zone_at.map(|at| rest.split_at(at)) else { return false };
+    let Some((time, zone)) = zone_at.map(|at| rest.split_at(at)) else {
+        return false;
+    };
     let date: Vec<_> = date.split('-').collect();
     let time: Vec<_> = time.trim_end().split(':').collect();
     is_date(&date) && is_clock(&time) && is_zone(zone)
@@ -174,7 +185,8 @@ fn is_date(parts: &[&str]) -> bool {
 fn is_clock(parts: &[&str]) -> bool {
     let second = |text: &str| match text.split_once('.') {
         Some((whole, fraction)) => {
-            digits(whole, 2, 0..=59) && (1..=6).contains(&fraction.len())
+            digits(whole, 2, 0..=59)
+                && (1..=6).contains(&fraction.len())
                 && fraction.chars().all(|c| c.is_ascii_digit())
         }
         None => digits(text, 2, 0..=59),
@@ -189,7 +201,9 @@ fn is_clock(parts: &[&str]) -> bool {
 }
 
 fn is_zone(zone: &str) -> bool {
-    let Some(offset) = zone.strip_prefix(['+', '-']) else { return zone == "Z" };
+    let Some(offset) = zone.strip_prefix(['+', '-']) else {
+        return zone == "Z";
+    };
     match offset.split_once(':') {
         Some((hours, minutes)) => digits(hours, 2, 0..=15) && digits(minutes, 2, 0..=59),
         None => digits(offset, 2, 0..=15),

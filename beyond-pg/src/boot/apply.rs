@@ -1,0 +1,90 @@
+//! Doing the steps on disk: one match, one effect each.
+
+use thiserror::Error;
+
+use crate::boot::facts::Owners;
+use crate::boot::step::DiskStep;
+use crate::fx::exec::ExecError;
+use crate::fx::fs::{self, FsError};
+use crate::layout::Layout;
+use crate::postgres::cluster;
+use crate::tls::self_signed::{self, IssueError};
+
+#[derive(Debug, Error)]
+pub(crate) enum ApplyError {
+    #[error(transparent)]
+    Fs(#[from] FsError),
+    #[error(transparent)]
+    Exec(#[from] ExecError),
+    #[error(transparent)]
+    Issue(#[from] IssueError),
+}
+
+/// What the steps work on.
+#[derive(Debug, Clone)]
+pub(crate) struct Disk<'a> {
+    pub(crate) layout: &'a Layout,
+    pub(crate) owners: Owners,
+    /// Seconds since 1970, for the certificate.
+    pub(crate) now: i64,
+}
+
+impl Disk<'_> {
+    /// Cut in the middle of any arm, the next boot's plan finds the same or a later state and goes on.
+    pub(crate) async fn apply(&self, step: &DiskStep) -> Result<(), ApplyError> {
+        let Disk { layout, owners, now } = self;
+        match step {
+            // Repeatable: sets mode and owner of what is there.
+            DiskStep::MakeDir(dir) => {
+                fs::make_dir(&dir.path, dir.mode, owners.of(dir.owner))?;
+            }
+            // One rename; the target is a free name.
+            DiskStep::SetAside { from, to } => fs::rename(from, to)?,
+            // Repeatable: what is half removed is removed next time.
+            DiskStep::DiscardStaging => fs::remove_tree_if_present(&layout.initdb_staging())?,
+            DiskStep::InitDb => self.init_db().await?,
+            // One rename, onto nothing or an empty folder.
+            DiskStep::MoveWal => fs::rename(&layout.pgdata().join("pg_wal"), &layout.wal())?,
+            // One rename of a finished link.
+            DiskStep::LinkWal => {
+                fs::link(&layout.wal(), &layout.pgdata().join("pg_wal"), owners.postgres)?;
+            }
+            DiskStep::RemoveStalePid => {
+                fs::remove_if_present(&layout.pgdata().join("postmaster.pid"))?;
+            }
+            DiskStep::Write { file, text } => {
+                let path = file.path(layout);
+                fs::write_atomic(&path, text.as_bytes(), file.mode(), owners.postgres)?;
+            }
+            DiskStep::Remove(file) => fs::remove_if_present(&file.path(layout))?,
+            DiskStep::CreateForUser(file) => {
+                fs::create_if_absent(&file.path(layout), file.mode(), owners.postgres)?;
+            }
+            // Two files, so not atomic: cut between them, the key does not match and both are redone.
+            DiskStep::IssueCertificate { .. } => {
+                let issued = self_signed::issue(*now)?;
+                let (cert, key) = (layout.self_signed_cert(), layout.self_signed_key());
+                fs::write_atomic(&key, issued.key.as_bytes(), 0o600, owners.postgres)?;
+                fs::write_atomic(&cert, issued.cert.as_bytes(), 0o644, owners.postgres)?;
+            }
+            DiskStep::Stamp(instance) => {
+                let text = format!("{instance}\n");
+                fs::write_atomic(&layout.stamp(), text.as_bytes(), 0o600, owners.postgres)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// All of initdb happens under another name; the rename publishes a cluster that is whole and on
+    /// disk. Killed anywhere before it, there is still no PGDATA.
+    async fn init_db(&self) -> Result<(), ApplyError> {
+        let Disk { layout, owners, .. } = self;
+        let staging = layout.initdb_staging();
+        fs::remove_tree_if_present(&staging)?;
+        fs::make_dir(&staging, 0o700, owners.postgres)?;
+        cluster::initdb(layout, owners.postgres).run().await?;
+        fs::sync_filesystem(&staging)?;
+        fs::rename(&staging, &layout.pgdata())?;
+        Ok(())
+    }
+}

@@ -1,0 +1,192 @@
+//! Boot: observe facts, make a plan, apply it (G-001). `boot`, `boot --plan` and the start of the
+//! supervisor are the same three calls.
+
+pub(crate) mod apply;
+pub(crate) mod facts;
+pub(crate) mod journal;
+pub(crate) mod plan;
+pub(crate) mod step;
+
+#[cfg(test)]
+mod cut_tests;
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::boot::apply::{ApplyError, Disk};
+use crate::boot::facts::{Facts, FactsError, Owners};
+use crate::boot::journal::{BootRecord, Journal, StopAfter};
+use crate::boot::plan::{Boot, Refusal};
+use crate::boot::step::Plan;
+use crate::fx::clock;
+use crate::layout::Layout;
+use crate::machine::{Machine, MachineError};
+use crate::manifest::{Manifest, ManifestError};
+use crate::metadata::{self, Metadata};
+use crate::settings::{Problems, Settings};
+use crate::sys::user::{Account, AccountError};
+use crate::sys::volume_lock::{LockError, VolumeLock};
+
+/// How long a machine that refuses its settings waits before it asks again: the platform may mend
+/// the document, and a machine that exits is restarted with the same one.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Error)]
+pub(crate) enum BootError {
+    #[error(transparent)]
+    Settings(#[from] Problems),
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error(transparent)]
+    Facts(#[from] FactsError),
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    #[error(transparent)]
+    Machine(#[from] MachineError),
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error("reading the image's manifest {path}\nHINT: the image is broken; build it again")]
+    ManifestUnreadable { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    #[error("boot step {number} failed: {step}")]
+    Step { number: usize, step: String, source: ApplyError },
+    #[error(
+        "{} is held by another machine or process. Nothing was changed.\n\
+         HINT: stop the other one first; two postmasters on one volume destroy it", path.display()
+    )]
+    VolumeHeld { path: PathBuf },
+}
+
+/// Everything a boot knows once it has looked.
+pub(crate) struct Observed {
+    pub(crate) settings: Settings,
+    pub(crate) machine: Machine,
+    pub(crate) manifest: Manifest,
+    pub(crate) owners: Owners,
+    pub(crate) facts: Facts,
+    pub(crate) now: i64,
+    /// Held for as long as this machine lives; `None` when another process of it holds the volume.
+    pub(crate) lock: Option<VolumeLock>,
+}
+
+/// Reads the metadata, waiting for it if need be, and turns it into settings.
+pub(crate) async fn settings() -> Result<(Settings, Metadata), Problems> {
+    let document = metadata::read().await;
+    let (settings, warnings) = Settings::from_metadata(&document)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok((settings, document))
+}
+
+/// Looks at everything, changes nothing but the lock file.
+pub(crate) fn observe(layout: &Layout, settings: Settings) -> Result<Observed, BootError> {
+    let path = layout.manifest();
+    let text = fs::read_to_string(&path)
+        .map_err(|source| BootError::ManifestUnreadable { path, source })?;
+    let manifest = Manifest::parse(&text)?;
+    let owners = Owners { root: Account::root(), postgres: crate::sys::user::postgres()? };
+    let lock = VolumeLock::take(&layout.volume_lock())?;
+    let now = clock::unix_seconds();
+    Ok(Observed {
+        machine: Machine::read(layout.root())?,
+        facts: facts::observe(layout, &manifest, owners, now)?,
+        settings,
+        manifest,
+        owners,
+        now,
+        lock,
+    })
+}
+
+impl Observed {
+    pub(crate) fn plan(&self, layout: &Layout) -> Result<Plan, Refusal> {
+        Boot {
+            settings: &self.settings,
+            machine: &self.machine,
+            manifest: &self.manifest,
+            layout,
+            holds_volume: self.lock.is_some(),
+        }
+        .plan(&self.facts)
+    }
+
+    /// A journal for this plan, with what is known before the first step.
+    pub(crate) fn journal(&self, document: &Metadata, plan: &Plan, stop: StopAfter) -> Journal {
+        let record = BootRecord {
+            settings: document.source.to_string(),
+            tier: self.settings.role.tier().to_string(),
+            ram_mb: self.machine.ram_bytes >> 20,
+            vcpus: self.machine.vcpus,
+            ..BootRecord::default()
+        };
+        Journal::new(record, plan.len(), clock::now(), stop)
+    }
+
+    /// Does the disk steps, in order.
+    pub(crate) async fn apply(
+        &self,
+        layout: &Layout,
+        plan: &Plan,
+        journal: &mut Journal,
+    ) -> Result<(), BootError> {
+        let disk = Disk { layout, owners: self.owners, now: self.now };
+        for (index, step) in plan.disk.iter().enumerate() {
+            let number = index + 1;
+            journal.begin(clock::now(), number, step);
+            disk.apply(step).await.map_err(|source| BootError::Step {
+                number,
+                step: step.to_string(),
+                source,
+            })?;
+            journal.record.changed.push(step.to_string());
+            journal.end(clock::now(), number, step);
+        }
+        Ok(())
+    }
+}
+
+/// `beyond-pg boot [--plan]`: the disk half of a boot, by hand, also beside a running supervisor.
+pub(crate) async fn by_hand(layout: &Layout, plan_only: bool) -> Result<(), BootError> {
+    let (settings, document) = settings().await?;
+    let observed = observe(layout, settings)?;
+    let plan = observed.plan(layout)?;
+    if plan_only {
+        print(&plan.to_string());
+        return Ok(());
+    }
+    let mut journal = observed.journal(&document, &plan, StopAfter::default());
+    observed.apply(layout, &plan, &mut journal).await?;
+    let done = if plan.disk.is_empty() { "nothing to change on disk" } else { "the disk is ready" };
+    let running = if observed.lock.is_some() { "" } else { "; the running servers were not told: reload them" };
+    print(&format!("{done}{running}\n"));
+    Ok(())
+}
+
+/// Asks for settings until they are usable. A document that is refused is said once for each of its
+/// versions, then asked for again: restarting would change nothing, and PID 1 must not exit for it.
+pub(crate) async fn settings_at_last() -> (Settings, Metadata) {
+    let mut said = String::new();
+    loop {
+        match settings().await {
+            Ok(found) => return found,
+            Err(problems) => {
+                let words = problems.to_string();
+                if words != said {
+                    tracing::error!("{words}");
+                    said = words;
+                }
+            }
+        }
+        clock::pause(ASK_AGAIN).await;
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the answer of a command, not a log line")]
+fn print(text: &str) {
+    print!("{text}");
+}

@@ -1,0 +1,217 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
+use crate::boot::step::Dir;
+use crate::metadata::{Metadata, Source};
+use crate::tls::self_signed::Flaw;
+use crate::tls::source::TlsFacts;
+
+const MANIFEST: &str = r#"
+preload = ["pg_stat_statements", "pg_cron"]
+
+[[extension]]
+name = "vector"
+package = "postgresql-18-pgvector"
+version = "0.8.7-1"
+
+[[extension]]
+name = "pg_cron"
+database = "postgres"
+
+[[extension]]
+name = "gone"
+"#;
+
+fn settings(extra: &[(&str, &str)]) -> Settings {
+    let values = [("POSTGRES_PASSWORD", "secret"), ("BEYOND_INSTANCE_ID", "db-1")]
+        .iter()
+        .chain(extra)
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect();
+    let document = Metadata { source: Source::Mmds, values, problems: Vec::new() };
+    Settings::from_metadata(&document).unwrap().0
+}
+
+fn fresh() -> Facts {
+    Facts {
+        pgdata: Pgdata::Absent { empty_dir: false },
+        staging: false,
+        wal_link: WalLink::Missing,
+        wal_dir: WalDir::Absent,
+        postmaster_pid: false,
+        aside: "/var/lib/postgresql/18/main.half-made.1".into(),
+        dirs: BTreeSet::new(),
+        files: BTreeMap::new(),
+        tls: TlsFacts { user_managed: false, platform: false, own: Some(Flaw::Missing) },
+        stamp: None,
+        volume_bytes: 100 << 30,
+        preload: vec!["pg_stat_statements".into(), "pg_cron".into()],
+        extensions: [("vector".to_owned(), "0.8.7".to_owned()), ("pg_cron".into(), "1.6".into())]
+            .into(),
+    }
+}
+
+/// A volume that was booted before: a cluster with its WAL in place.
+fn booted() -> Facts {
+    Facts {
+        pgdata: Pgdata::Cluster,
+        wal_link: WalLink::Linked,
+        wal_dir: WalDir::Filled,
+        stamp: Some("db-1".into()),
+        tls: TlsFacts::default(),
+        ..fresh()
+    }
+}
+
+fn plan_with(settings: &Settings, facts: &Facts) -> Result<Plan, Refusal> {
+    Boot {
+        settings,
+        machine: &Machine { ram_bytes: 4 << 30, vcpus: 2 },
+        manifest: &Manifest::parse(MANIFEST).unwrap(),
+        layout: &Layout::new("/"),
+        holds_volume: true,
+    }
+    .plan(facts)
+}
+
+fn plan(facts: &Facts) -> Result<Plan, Refusal> {
+    plan_with(&settings(&[]), facts)
+}
+
+fn disk(facts: &Facts) -> Vec<String> {
+    plan(facts).unwrap().disk.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_first_boot_makes_everything_in_this_order() {
+    insta::assert_snapshot!(plan(&fresh()).unwrap(), @"");
+}
+
+#[test]
+fn a_volume_that_is_as_it_should_be_needs_nothing() {
+    let layout = Layout::new("/");
+    let mut facts = booted();
+    facts.dirs = wanted_dirs(&layout).into_iter().map(|dir| dir.path).collect();
+    for step in plan(&facts).unwrap().disk {
+        match step {
+            DiskStep::Write { file, text } => {
+                let state = FileState::Present { text, right_mode_and_owner: true };
+                facts.files.insert(file, state);
+            }
+            DiskStep::CreateForUser(file) => {
+                let text = String::new();
+                let state = FileState::Present { text, right_mode_and_owner: true };
+                facts.files.insert(file, state);
+            }
+            step => panic!("{step}"),
+        }
+    }
+    assert_eq!(disk(&facts), Vec::<String>::new());
+}
+
+#[test]
+fn a_conf_file_with_a_foreign_mode_is_written_again_and_a_users_is_not() {
+    let mut facts = booted();
+    for file in ConfFile::ALL {
+        let text = "work_mem = '1GB'".to_owned();
+        facts.files.insert(file, FileState::Present { text, right_mode_and_owner: false });
+    }
+    let steps = disk(&facts);
+    assert!(steps.contains(&"write 00-beyond.conf".to_owned()), "{steps:?}");
+    assert!(steps.contains(&"remove 02-durability.conf".to_owned()), "{steps:?}");
+    assert!(!steps.iter().any(|step| step.contains("99-user")), "{steps:?}");
+}
+
+#[test]
+fn another_major_version_is_refused() {
+    let facts = Facts { pgdata: Pgdata::OtherMajor("17".into()), ..booted() };
+    assert_eq!(
+        plan(&facts).unwrap_err().to_string(),
+        "/var/lib/postgresql/18/main belongs to PostgreSQL 17; this image is PostgreSQL 18. \
+         Nothing was changed.\n\
+         HINT: boot it with an image of version 17, or move the data with pg_upgrade or dump and \
+         restore"
+    );
+}
+
+#[test]
+fn a_volume_of_another_instance_is_refused() {
+    let facts = Facts { stamp: Some("parent".into()), ..booted() };
+    assert_eq!(
+        plan(&facts),
+        Err(Refusal::OtherInstance { stamp: "parent".into(), ours: "db-1".into() })
+    );
+}
+
+#[test]
+fn a_cluster_without_its_wal_is_refused_rather_than_started_empty() {
+    for (wal_link, wal_dir) in [
+        (WalLink::Linked, WalDir::Absent),
+        (WalLink::Linked, WalDir::Empty),
+        (WalLink::Missing, WalDir::Absent),
+        (WalLink::Elsewhere { target: "/mnt".into(), exists: false }, WalDir::Empty),
+    ] {
+        let facts = Facts { wal_link, wal_dir, ..booted() };
+        assert!(matches!(plan(&facts), Err(Refusal::WalMissing { .. })), "{facts:?}");
+    }
+}
+
+#[test]
+fn wal_in_two_places_or_without_a_cluster_is_refused() {
+    let two = Facts { wal_link: WalLink::Inside, ..booted() };
+    assert!(matches!(plan(&two), Err(Refusal::TwoWals { .. })));
+    let orphaned = Facts { wal_dir: WalDir::Filled, ..fresh() };
+    assert!(matches!(plan(&orphaned), Err(Refusal::WalWithoutCluster { .. })));
+}
+
+#[test]
+fn a_half_made_cluster_is_set_aside_before_another_is_made() {
+    let steps = disk(&Facts { pgdata: Pgdata::HalfMade, ..fresh() });
+    let position = |words: &str| steps.iter().position(|step| step.starts_with(words));
+    assert!(position("set the half-made").unwrap() < position("initdb").unwrap());
+}
+
+#[test]
+fn what_lies_in_a_half_made_cluster_counts_for_nothing() {
+    let layout = Layout::new("/");
+    let mut facts = Facts { pgdata: Pgdata::HalfMade, stamp: Some("db-1".into()), ..fresh() };
+    facts.dirs = wanted_dirs(&layout).into_iter().map(|dir| dir.path).collect();
+    let steps = plan(&facts).unwrap().disk;
+    let made = |path| {
+        steps.iter().any(|step| matches!(step, DiskStep::MakeDir(Dir { path: made, .. }) if *made == path))
+    };
+    assert!(made(layout.confd()));
+    assert!(!made(layout.major_dir()));
+    assert!(steps.contains(&DiskStep::Stamp("db-1".into())));
+}
+
+#[test]
+fn a_pid_file_is_stale_only_for_whoever_holds_the_volume() {
+    let facts = Facts { postmaster_pid: true, ..booted() };
+    assert!(disk(&facts).contains(&DiskStep::RemoveStalePid.to_string()));
+    let beside = Boot {
+        settings: &settings(&[]),
+        machine: &Machine { ram_bytes: 4 << 30, vcpus: 2 },
+        manifest: &Manifest::parse(MANIFEST).unwrap(),
+        layout: &Layout::new("/"),
+        holds_volume: false,
+    };
+    assert!(!beside.plan(&facts).unwrap().disk.contains(&DiskStep::RemoveStalePid));
+}
+
+#[test]
+fn what_is_not_built_yet_is_refused_before_anything_is_touched() {
+    let refusal = plan_with(&settings(&[("BEYOND_PG_ARCHIVE_TARGET", "s3://b/p")]), &fresh());
+    let Err(Refusal::Unsupported(words)) = refusal else { panic!("{refusal:?}") };
+    assert!(words.contains("BEYOND_PG_ARCHIVE_TARGET"), "{words}");
+}
+
+#[test]
+fn an_extension_goes_where_the_manifest_says_and_one_the_image_lacks_goes_nowhere() {
+    let plan = plan_with(&settings(&[("POSTGRES_DATABASE", "app")]), &booted()).unwrap();
+    let items: Vec<String> = plan.bring_up.iter().map(ToString::to_string).collect();
+    assert!(items.contains(&"ensure database app".to_owned()), "{items:?}");
+    assert!(items.contains(&"ensure extension vector 0.8.7 in app".to_owned()), "{items:?}");
+    assert!(items.contains(&"ensure extension pg_cron 1.6 in postgres".to_owned()), "{items:?}");
+    assert!(!items.iter().any(|item| item.contains("gone")), "{items:?}");
+}

@@ -1,0 +1,114 @@
+//! What a boot does, as data: `Display` is the log line and the output of `boot --plan`.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::conf::ConfFile;
+use crate::postgres::ensure::Ensure;
+
+/// Everything one boot does, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// Changes on disk. Empty on a volume that this image has booted before, on a machine of this size.
+    pub(crate) disk: Vec<DiskStep>,
+    /// What starts and checks the servers: the same on every boot.
+    pub(crate) bring_up: Vec<BringUpStep>,
+}
+
+/// A change on disk. Each is atomic or safe to repeat; which, is said where it is applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum DiskStep {
+    MakeDir(Dir),
+    /// A PGDATA without `global/pg_control` is moved out of the way, never deleted (facts C 50).
+    SetAside { from: PathBuf, to: PathBuf },
+    /// What an initdb that was cut left behind.
+    DiscardStaging,
+    InitDb,
+    MoveWal,
+    LinkWal,
+    RemoveStalePid,
+    Write { file: ConfFile, text: String },
+    Remove(ConfFile),
+    CreateForUser(ConfFile),
+    IssueCertificate { why: String },
+    Stamp(String),
+}
+
+/// Starting and checking. These change nothing that is already right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum BringUpStep {
+    StartPostgres,
+    StartPooler,
+    Ensure(Ensure),
+    AwaitLogin,
+}
+
+/// A folder that must be there.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Dir {
+    pub(crate) path: PathBuf,
+    pub(crate) mode: u32,
+    pub(crate) owner: DirOwner,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum DirOwner {
+    Root,
+    Postgres,
+}
+
+impl Plan {
+    /// Steps of both kinds; what `--stop-after` counts.
+    pub(crate) fn len(&self) -> usize {
+        self.disk.len() + self.bring_up.len()
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.disk.is_empty() {
+            writeln!(f, "nothing to change on disk")?;
+        }
+        let total = self.len();
+        let disk = self.disk.iter().map(ToString::to_string);
+        let bring_up = self.bring_up.iter().map(ToString::to_string);
+        for (index, step) in disk.chain(bring_up).enumerate() {
+            writeln!(f, "{}/{total} {step}", index + 1)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for DiskStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DiskStep::MakeDir(dir) => {
+                write!(f, "make folder {} ({:03o})", dir.path.display(), dir.mode)
+            }
+            DiskStep::SetAside { from, to } => {
+                write!(f, "set the half-made {} aside as {}", from.display(), to.display())
+            }
+            DiskStep::DiscardStaging => write!(f, "discard an initdb that was cut"),
+            DiskStep::InitDb => write!(f, "initdb"),
+            DiskStep::MoveWal => write!(f, "move pg_wal out of PGDATA"),
+            DiskStep::LinkWal => write!(f, "link pg_wal"),
+            DiskStep::RemoveStalePid => write!(f, "remove the postmaster.pid of a machine that is gone"),
+            DiskStep::Write { file, .. } => write!(f, "write {}", file.name()),
+            DiskStep::Remove(file) => write!(f, "remove {}", file.name()),
+            DiskStep::CreateForUser(file) => write!(f, "create {} for the user", file.name()),
+            DiskStep::IssueCertificate { why } => write!(f, "issue a self-signed certificate: {why}"),
+            DiskStep::Stamp(instance) => write!(f, "stamp the volume as instance {instance}"),
+        }
+    }
+}
+
+impl fmt::Display for BringUpStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BringUpStep::StartPostgres => write!(f, "start Postgres"),
+            BringUpStep::StartPooler => write!(f, "start PgBouncer"),
+            BringUpStep::Ensure(item) => write!(f, "{item}"),
+            BringUpStep::AwaitLogin => write!(f, "log in as a client would"),
+        }
+    }
+}

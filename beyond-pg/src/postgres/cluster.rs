@@ -1,0 +1,65 @@
+//! The server's own programs: argv, environment and user of each, in one place.
+
+use crate::fx::exec::Program;
+use crate::layout::Layout;
+use crate::sys::user::Account;
+
+/// Where Debian keeps programs; `archive_command` and `COPY … PROGRAM` need it as well.
+fn search_path(layout: &Layout) -> String {
+    format!(
+        "{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        layout.bin("").display()
+    )
+}
+
+fn program(layout: &Layout, name: &str, user: Account) -> Program {
+    Program::new(layout.bin(name))
+        .env("PATH", search_path(layout))
+        .env("LC_ALL", "C.UTF-8")
+        .user(user)
+}
+
+/// `initdb` into the staging folder: only a finished cluster is ever called PGDATA.
+///
+/// It is given no password: the superuser can log in over the socket alone until the verifier is set
+/// after the start, so the cleartext is in no file at all.
+pub(crate) fn initdb(layout: &Layout, user: Account) -> Program {
+    program(layout, "initdb", user)
+        .arg("--pgdata")
+        .arg(layout.initdb_staging())
+        .args([
+            "--username=postgres",
+            "--encoding=UTF8",
+            "--locale-provider=builtin",
+            "--builtin-locale=C.UTF-8",
+            "--locale=C.UTF-8",
+            "--data-checksums",
+            "--auth-local=peer",
+            "--auth-host=scram-sha-256",
+            // The whole file system is flushed once, before the rename.
+            "--no-sync",
+            "--no-instructions",
+        ])
+}
+
+/// `pg_controldata` of the live PGDATA.
+pub(crate) fn controldata(layout: &Layout, user: Account) -> Program {
+    program(layout, "pg_controldata", user).env("LC_ALL", "C").arg("-D").arg(layout.pgdata())
+}
+
+/// The postmaster.
+pub(crate) fn postmaster(layout: &Layout, user: Account) -> Program {
+    program(layout, "postgres", user).arg("-D").arg(layout.pgdata()).arg("-c").arg(format!(
+        "config_file={}",
+        layout.etc_postgres().join("postgresql.conf").display()
+    ))
+}
+
+/// PgBouncer, which logs server connections in as its OS user over the socket (I-002).
+pub(crate) fn pooler(layout: &Layout, user: Account) -> Program {
+    Program::new("/usr/sbin/pgbouncer")
+        .env("PATH", search_path(layout))
+        .env("LC_ALL", "C.UTF-8")
+        .user(user)
+        .arg(layout.pgbouncer_ini())
+}

@@ -1,0 +1,81 @@
+//! A connection as the superuser over the socket, which needs no password (I-002).
+
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::task::JoinHandle;
+use tokio_postgres::{Client, Config, NoTls};
+
+use crate::layout::Layout;
+
+/// A statement that hangs longer than this is given up: most wait for a lock that a user holds.
+const STATEMENT_TIMEOUT: &str = "SET statement_timeout = '5min'";
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Error)]
+pub(crate) enum SessionError {
+    #[error("connecting to database `{database}` over the socket in {socket}")]
+    Connect { database: String, socket: String, source: tokio_postgres::Error },
+    #[error("connecting to database `{database}` over the socket in {socket}: no answer within 5 s")]
+    Silent { database: String, socket: String },
+    #[error("preparing the session in database `{database}`")]
+    Prepare { database: String, source: tokio_postgres::Error },
+}
+
+/// Ends with its owner.
+pub(crate) struct Session {
+    client: Client,
+    connection: JoinHandle<()>,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Closing the socket ends the backend; there is nothing to wait for.
+        self.connection.abort();
+    }
+}
+
+impl std::ops::Deref for Session {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl std::ops::DerefMut for Session {
+    fn deref_mut(&mut self) -> &mut Client {
+        &mut self.client
+    }
+}
+
+impl Session {
+    pub(crate) async fn open(layout: &Layout, database: &str) -> Result<Session, SessionError> {
+        let socket = layout.socket_dir().display().to_string();
+        let mut config = Config::new();
+        config
+            .host_path(layout.socket_dir())
+            .port(wire::ports::DIRECT)
+            .user("postgres")
+            .dbname(database)
+            .application_name("beyond-pg");
+        let database = database.to_owned();
+        let (client, connection) =
+            match tokio::time::timeout(CONNECT_TIMEOUT, config.connect(NoTls)).await {
+                Ok(Ok(connected)) => connected,
+                Ok(Err(source)) => return Err(SessionError::Connect { database, socket, source }),
+                Err(_) => return Err(SessionError::Silent { database, socket }),
+            };
+        let connection = tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!("a session of beyond-pg ended: {error}");
+            }
+        });
+        let session = Session { client, connection };
+        session
+            .batch_execute(STATEMENT_TIMEOUT)
+            .await
+            .map_err(|source| SessionError::Prepare { database, source })?;
+        Ok(session)
+    }
+}

@@ -1,0 +1,266 @@
+//! What the supervisor does that takes a while: each errand is a future that may be dropped at any
+//! point and begun again.
+
+use std::cell::RefCell;
+use std::fs;
+use std::time::Duration;
+
+use crate::boot::Observed;
+use crate::boot::journal::{Journal, WalRecord};
+use crate::boot::step::{BringUpStep, Plan};
+use crate::fx::clock;
+use crate::layout::Layout;
+use crate::postgres::cluster;
+use crate::postgres::controldata::ControlData;
+use crate::postgres::ensure::{Ensure, EnsureError, MAINTENANCE_DATABASE, Outcome, PostStart, SUPERUSER};
+use crate::postgres::login::Login;
+use crate::postgres::session::{Session, SessionError};
+use crate::supervise::machine::{Errand, Event};
+
+/// How often a file or a port is looked at while something starts: short beside any start, and over
+/// as soon as it has.
+const GLANCE: Duration = Duration::from_millis(10);
+/// Between two looks at open transactions during a stop.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Everything errands work with.
+pub(crate) struct Errands<'a> {
+    pub(crate) layout: &'a Layout,
+    pub(crate) observed: Observed,
+    plan: Plan,
+    journal: RefCell<Journal>,
+    /// `pg_control` as the boot found it, before recovery.
+    before: RefCell<Option<ControlData>>,
+}
+
+impl<'a> Errands<'a> {
+    pub(crate) fn new(
+        layout: &'a Layout,
+        observed: Observed,
+        plan: Plan,
+        journal: RefCell<Journal>,
+    ) -> Errands<'a> {
+        Errands { layout, observed, plan, journal, before: RefCell::new(None) }
+    }
+
+    pub(crate) async fn run(&self, errand: Errand) -> Event {
+        let done = match errand {
+            Errand::AwaitPostgres => {
+                self.await_postgres().await;
+                Ok(())
+            }
+            Errand::PostStart => self.post_start().await,
+            Errand::Login => {
+                self.login().await;
+                Ok(())
+            }
+            Errand::AwaitQuiet => self.await_quiet().await,
+            Errand::Checkpoint => self.checkpoint().await,
+        };
+        match done {
+            Ok(()) => Event::Done(errand),
+            Err(error) => {
+                tracing::error!("{}", chain(&error));
+                Event::Failed(errand)
+            }
+        }
+    }
+
+    /// A step of the plan begins; steps of a later restart are in no plan and go unrecorded.
+    pub(crate) fn began(&self, step: &BringUpStep) {
+        let mut journal = self.journal.borrow_mut();
+        if let Some(number) = self.number(&journal, step) {
+            journal.begin(clock::now(), number, step);
+        }
+    }
+
+    pub(crate) fn ended(&self, step: &BringUpStep) {
+        let mut journal = self.journal.borrow_mut();
+        if let Some(number) = self.number(&journal, step) {
+            journal.end(clock::now(), number, step);
+        }
+    }
+
+    fn number(&self, journal: &Journal, step: &BringUpStep) -> Option<usize> {
+        if journal.is_closed() {
+            return None;
+        }
+        let position = self.plan.bring_up.iter().position(|planned| planned == step)?;
+        Some(self.plan.disk.len() + position + 1)
+    }
+
+    /// The postmaster writes its state into `postmaster.pid`. Knocking on the socket instead would
+    /// log a FATAL for every knock during recovery.
+    async fn await_postgres(&self) {
+        self.note_control_data().await;
+        let path = self.layout.pgdata().join("postmaster.pid");
+        while !fs::read_to_string(&path).is_ok_and(|text| is_accepting(&text)) {
+            clock::pause(GLANCE).await;
+        }
+        self.ended(&BringUpStep::StartPostgres);
+    }
+
+    /// Best effort: it is for the boot record.
+    async fn note_control_data(&self) {
+        if self.before.borrow().is_some() {
+            return;
+        }
+        let program = cluster::controldata(self.layout, self.observed.owners.postgres);
+        match program.run().await.map(|text| ControlData::parse(&text)) {
+            Ok(Ok(control)) => *self.before.borrow_mut() = Some(control),
+            Ok(Err(error)) => tracing::warn!("the boot record will lack what recovery did: {error}"),
+            Err(error) => tracing::warn!("the boot record will lack what recovery did: {error}"),
+        }
+    }
+
+    async fn post_start(&self) -> Result<(), EnsureError> {
+        let settings = &self.observed.settings;
+        let mut post_start = PostStart::new(self.layout, &settings.password);
+        for step in &self.plan.bring_up {
+            let BringUpStep::Ensure(item) = step else { continue };
+            self.began(step);
+            match post_start.apply(item).await {
+                Ok(Outcome::Unchanged) => {}
+                Ok(Outcome::Changed(what)) => self.journal.borrow_mut().record.changed.push(what),
+                Err(error) if item.is_advisory() => self.note_failure(item, &error),
+                Err(error) => return Err(error),
+            }
+            self.ended(step);
+        }
+        self.note_recovery().await?;
+        Ok(())
+    }
+
+    fn note_failure(&self, item: &Ensure, error: &EnsureError) {
+        let words = format!("{item}: {}", chain(error));
+        tracing::error!("the boot goes on without this: {words}");
+        self.journal.borrow_mut().record.failed.push(words);
+    }
+
+    /// What recovery replayed: from the redo point of before to the checkpoint that ended it.
+    async fn note_recovery(&self) -> Result<(), SessionError> {
+        let Some(before) = self.before.borrow().clone() else { return Ok(()) };
+        let session = Session::open(self.layout, MAINTENANCE_DATABASE).await?;
+        let query = "SELECT redo_lsn, timeline_id FROM pg_control_checkpoint()";
+        // Best effort: it is for the boot record.
+        let row = match session.query_one(query, &[]).await {
+            Ok(row) => row,
+            Err(error) => {
+                tracing::warn!("the boot record will lack what recovery did: {error}");
+                return Ok(());
+            }
+        };
+        let end: tokio_postgres::types::PgLsn = row.get(0);
+        let timeline: i32 = row.get(1);
+        let replayed = u64::from(end).saturating_sub(u64::from(before.redo));
+        self.journal.borrow_mut().record.wal = Some(WalRecord {
+            clean: before.is_clean(),
+            timeline: u32::try_from(timeline).unwrap_or(before.timeline),
+            redo_lsn: before.redo.to_string(),
+            end_lsn: end.to_string(),
+            replayed_bytes: if before.is_clean() { 0 } else { replayed },
+        });
+        Ok(())
+    }
+
+    async fn login(&self) {
+        self.began(&BringUpStep::AwaitLogin);
+        let settings = &self.observed.settings;
+        let login = Login {
+            user: SUPERUSER,
+            password: &settings.password,
+            database: &settings.database,
+            certificate: self.observed.facts.tls.source().paths(self.layout).cert,
+        };
+        let mut pause = GLANCE;
+        let mut said = String::new();
+        while let Err(error) = login.attempt().await {
+            // The first failures are a pooler that does not listen yet; a cause that lasts is said
+            // once.
+            let words = chain(&error);
+            if pause > Duration::from_millis(500) && words != said {
+                tracing::warn!("not ready: {words}");
+                said = words;
+            }
+            clock::pause(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(2));
+        }
+        self.ended(&BringUpStep::AwaitLogin);
+    }
+
+    pub(crate) fn announce_ready(&self) {
+        let mut journal = self.journal.borrow_mut();
+        if journal.is_closed() {
+            tracing::info!("ready again");
+            return;
+        }
+        let record = journal.close(clock::now());
+        match serde_json::to_string(record) {
+            Ok(json) => tracing::info!("boot record {json}"),
+            Err(error) => tracing::error!("the boot record cannot be written: {error}"),
+        }
+        tracing::info!("ready: a client's login over TLS works on port {}", wire::ports::POOLER);
+    }
+
+    /// Until no client has a transaction open. New ones may still come in on the direct port.
+    async fn await_quiet(&self) -> Result<(), EnsureError> {
+        let session = Session::open(self.layout, MAINTENANCE_DATABASE).await?;
+        let query = "SELECT count(*) FROM pg_stat_activity \
+                     WHERE backend_type = 'client backend' AND xact_start IS NOT NULL \
+                       AND pid <> pg_backend_pid()";
+        let failed = |source| EnsureError::Sql {
+            item: "looking for open transactions before the stop".into(),
+            source,
+        };
+        while session.query_one(query, &[]).await.map_err(failed)?.get::<_, i64>(0) > 0 {
+            clock::pause(LOOK).await;
+        }
+        Ok(())
+    }
+
+    /// So that the fast shutdown has little left to write.
+    async fn checkpoint(&self) -> Result<(), EnsureError> {
+        let session = Session::open(self.layout, MAINTENANCE_DATABASE).await?;
+        session.batch_execute("CHECKPOINT").await.map_err(|source| EnsureError::Sql {
+            item: "checkpoint before the stop; the shutdown writes one too".into(),
+            source,
+        })
+    }
+}
+
+/// Line 8 of `postmaster.pid` (`PM_STATUS_READY`, `PM_STATUS_STANDBY`), padded with blanks.
+fn is_accepting(postmaster_pid: &str) -> bool {
+    matches!(postmaster_pid.lines().nth(7).map(str::trim), Some("ready" | "standby"))
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        // Transparent wrappers repeat their cause.
+        if !words.ends_with(&text) {
+            words.push_str(": ");
+            words.push_str(&text);
+        }
+        source = cause.source();
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_postmaster_accepts_once_its_pid_file_says_so() {
+        let file = |state: &str| {
+            format!("17\n/data\n1763800000\n5433\n/var/run/postgresql\n127.0.0.1\n  1 2\n{state}\n")
+        };
+        assert!(!is_accepting(&file("starting")));
+        assert!(is_accepting(&file("ready   ")));
+        assert!(!is_accepting(&file("stopping")));
+        assert!(!is_accepting("17\n/data\n"));
+    }
+}

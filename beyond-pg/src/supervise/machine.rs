@@ -1,0 +1,415 @@
+//! What the supervisor does next: events in, actions out. No I/O; time is an argument.
+//!
+//! ```text
+//!  begin            Postgres answers      post-start done       a client's login works
+//!    │                     │                    │                        │
+//!    ▼                     ▼                    ▼                        ▼
+//!  AwaitingPostgres ──► PostStart ──────► LoggingIn ──────────────────► Ready
+//!    ▲                     │  (once a boot)     ▲ ▲                      │ │
+//!    │     Postgres exits  │                    │ └─ PgBouncer exits ────┘ │
+//!    └─────────────────────┴────────────────────┴──── Postgres exits ──────┘
+//!
+//!  stop requested, in any stage above
+//!    │
+//!    ▼   pooler gone and no      CHECKPOINT done        Postgres exits
+//!        transaction open, or    or its time is up      │
+//!  Draining ─────────────────► Checkpointing ─────► StoppingPostgres ─────► Stopped
+//!        their time is up
+//! ```
+//!
+//! - **AwaitingPostgres**: the postmaster was started, or waits out its backoff after a crash.
+//! - **PostStart**: password, roles, database and extensions are made true, once a boot.
+//! - **LoggingIn**: the login that a client would make is tried until it works.
+//! - **Draining**: PgBouncer takes no new client and waits for transactions (facts B 37).
+//! - **StoppingPostgres**: SIGINT, at the deadline SIGQUIT, never SIGKILL: a postmaster killed alone
+//!   leaves children that hold shared memory (facts A 14).
+
+use std::time::{Duration, Instant};
+
+use crate::supervise::backoff::Backoff;
+
+/// The two servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Server {
+    Postgres,
+    Pooler,
+}
+
+impl std::fmt::Display for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Server::Postgres => "Postgres",
+            Server::Pooler => "PgBouncer",
+        })
+    }
+}
+
+/// Something that takes a while; one at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Errand {
+    AwaitPostgres,
+    PostStart,
+    Login,
+    AwaitQuiet,
+    Checkpoint,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Event {
+    Exited(Server),
+    Done(Errand),
+    Failed(Errand),
+    StopRequested,
+    DeadlinePassed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Signal {
+    /// SIGINT: Postgres rolls sessions back and shuts down; PgBouncer waits for transactions.
+    Interrupt,
+    /// SIGQUIT: at once.
+    Quit,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Action {
+    Spawn(Server),
+    /// Begin an errand; the one under way, if any, is dropped.
+    Run(Errand),
+    /// Drop the errand under way.
+    Abandon,
+    Signal(Server, Signal),
+    /// Clients get in.
+    AnnounceReady,
+    Finish { clean: bool },
+}
+
+/// How the total time for a stop is shared out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StopBudget(pub(crate) Duration);
+
+impl StopBudget {
+    fn drain(self) -> Duration {
+        self.0 / 3
+    }
+    fn checkpoint(self) -> Duration {
+        self.0 / 3
+    }
+    fn fast_shutdown(self) -> Duration {
+        self.0 / 5
+    }
+    fn immediate_shutdown(self) -> Duration {
+        self.0 / 10
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    AwaitingPostgres,
+    PostStart,
+    LoggingIn,
+    Ready,
+    Draining { until: Instant, quiet: bool },
+    Checkpointing { until: Instant },
+    StoppingPostgres { until: Instant, quit: bool },
+    Stopped,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Process {
+    Down { restart_at: Option<Instant> },
+    Up { since: Instant },
+}
+
+impl Process {
+    fn is_up(&self) -> bool {
+        matches!(self, Process::Up { .. })
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Child {
+    process: Process,
+    backoff: Backoff,
+}
+
+impl Child {
+    fn new() -> Child {
+        Child { process: Process::Down { restart_at: None }, backoff: Backoff::default() }
+    }
+
+    fn exited(&mut self, now: Instant, restart: bool) {
+        let restart_at = match self.process {
+            Process::Up { since } if restart => Some(self.backoff.restart_at(since, now)),
+            _ => None,
+        };
+        self.process = Process::Down { restart_at };
+    }
+
+    fn restart_at(&self) -> Option<Instant> {
+        match self.process {
+            Process::Down { restart_at } => restart_at,
+            Process::Up { .. } => None,
+        }
+    }
+}
+
+/// The supervisor's state.
+#[derive(Debug, Clone)]
+pub(crate) struct Machine {
+    stage: Stage,
+    postgres: Child,
+    pooler: Child,
+    /// Post-start has run through in this boot.
+    post_started: bool,
+    post_start_backoff: Backoff,
+    /// When a failed post-start is tried again.
+    retry_at: Option<Instant>,
+    budget: StopBudget,
+}
+
+impl Machine {
+    /// The state after the disk steps of a boot, and what to do first.
+    pub(crate) fn begin(now: Instant, budget: StopBudget) -> (Machine, Vec<Action>) {
+        let mut machine = Machine {
+            stage: Stage::AwaitingPostgres,
+            postgres: Child::new(),
+            pooler: Child::new(),
+            post_started: false,
+            post_start_backoff: Backoff::default(),
+            retry_at: None,
+            budget,
+        };
+        let actions = machine.start_postgres(now);
+        (machine, actions)
+    }
+
+    /// When [`Event::DeadlinePassed`] is due. `None`: an idle machine sleeps.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let stage = match self.stage {
+            Stage::Draining { until, .. }
+            | Stage::Checkpointing { until }
+            | Stage::StoppingPostgres { until, .. } => Some(until),
+            _ => None,
+        };
+        [stage, self.postgres.restart_at(), self.pooler.restart_at(), self.retry_at]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    pub(crate) fn on(&mut self, now: Instant, event: &Event) -> Vec<Action> {
+        match event {
+            Event::StopRequested => self.stop_requested(now),
+            Event::Exited(Server::Postgres) => self.postgres_exited(now),
+            Event::Exited(Server::Pooler) => self.pooler_exited(now),
+            Event::Done(errand) => self.done(now, *errand),
+            Event::Failed(errand) => self.failed(now, *errand),
+            Event::DeadlinePassed => self.deadline_passed(now),
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        match self.stage {
+            Stage::AwaitingPostgres | Stage::PostStart | Stage::LoggingIn | Stage::Ready => false,
+            Stage::Draining { .. }
+            | Stage::Checkpointing { .. }
+            | Stage::StoppingPostgres { .. }
+            | Stage::Stopped => true,
+        }
+    }
+
+    fn start_postgres(&mut self, now: Instant) -> Vec<Action> {
+        self.postgres.process = Process::Up { since: now };
+        self.stage = Stage::AwaitingPostgres;
+        vec![Action::Spawn(Server::Postgres), Action::Run(Errand::AwaitPostgres)]
+    }
+
+    fn start_pooler(&mut self, now: Instant) -> Vec<Action> {
+        self.pooler.process = Process::Up { since: now };
+        vec![Action::Spawn(Server::Pooler)]
+    }
+
+    fn done(&mut self, now: Instant, errand: Errand) -> Vec<Action> {
+        match (errand, self.stage) {
+            (Errand::AwaitPostgres, Stage::AwaitingPostgres) => {
+                let mut actions = match self.pooler.process {
+                    Process::Down { restart_at: None } => self.start_pooler(now),
+                    Process::Down { restart_at: Some(_) } | Process::Up { .. } => Vec::new(),
+                };
+                actions.push(self.after_postgres_answers());
+                actions
+            }
+            (Errand::PostStart, Stage::PostStart) => {
+                self.post_started = true;
+                vec![self.after_postgres_answers()]
+            }
+            (Errand::Login, Stage::LoggingIn) => {
+                self.stage = Stage::Ready;
+                vec![Action::AnnounceReady]
+            }
+            (Errand::AwaitQuiet, Stage::Draining { until, .. }) => {
+                self.stage = Stage::Draining { until, quiet: true };
+                self.drained(now)
+            }
+            (Errand::Checkpoint, Stage::Checkpointing { .. }) => self.stop_postgres(now),
+            // An errand of a stage that was left: its end means nothing any more.
+            _ => Vec::new(),
+        }
+    }
+
+    fn after_postgres_answers(&mut self) -> Action {
+        let (stage, errand) = if self.post_started {
+            (Stage::LoggingIn, Errand::Login)
+        } else {
+            (Stage::PostStart, Errand::PostStart)
+        };
+        self.stage = stage;
+        Action::Run(errand)
+    }
+
+    fn failed(&mut self, now: Instant, errand: Errand) -> Vec<Action> {
+        match (errand, self.stage) {
+            (Errand::PostStart, Stage::PostStart) => {
+                self.retry_at = Some(self.post_start_backoff.restart_at(now, now));
+                Vec::new()
+            }
+            // Best effort: fast shutdown writes a checkpoint of its own.
+            (Errand::Checkpoint, Stage::Checkpointing { .. }) => self.stop_postgres(now),
+            (Errand::AwaitQuiet, _) => self.done(now, Errand::AwaitQuiet),
+            _ => Vec::new(),
+        }
+    }
+
+    fn postgres_exited(&mut self, now: Instant) -> Vec<Action> {
+        let restart = !self.is_stopping();
+        self.postgres.exited(now, restart);
+        self.retry_at = None;
+        match self.stage {
+            Stage::StoppingPostgres { quit, .. } => self.finish(!quit),
+            // It died while it was asked to drain or to checkpoint: the next boot recovers.
+            Stage::Draining { .. } | Stage::Checkpointing { .. } => self.finish(false),
+            Stage::Stopped => Vec::new(),
+            Stage::AwaitingPostgres | Stage::PostStart | Stage::LoggingIn | Stage::Ready => {
+                self.stage = Stage::AwaitingPostgres;
+                vec![Action::Abandon]
+            }
+        }
+    }
+
+    fn pooler_exited(&mut self, now: Instant) -> Vec<Action> {
+        let restart = !self.is_stopping();
+        self.pooler.exited(now, restart);
+        match self.stage {
+            Stage::LoggingIn | Stage::Ready => {
+                self.stage = Stage::LoggingIn;
+                vec![Action::Abandon]
+            }
+            Stage::Draining { .. } => self.drained(now),
+            _ => Vec::new(),
+        }
+    }
+
+    fn deadline_passed(&mut self, now: Instant) -> Vec<Action> {
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        match self.stage {
+            Stage::Draining { until, .. } if until <= now => {
+                let mut actions = vec![Action::Abandon];
+                if self.pooler.process.is_up() {
+                    actions.push(Action::Signal(Server::Pooler, Signal::Quit));
+                }
+                actions.extend(self.checkpoint(now));
+                return actions;
+            }
+            Stage::Checkpointing { until } if until <= now => return self.stop_postgres(now),
+            Stage::StoppingPostgres { until, quit: false } if until <= now => {
+                let until = now + self.budget.immediate_shutdown();
+                self.stage = Stage::StoppingPostgres { until, quit: true };
+                return vec![Action::Signal(Server::Postgres, Signal::Quit)];
+            }
+            // Not even SIGQUIT ended it: with PID 1 the kernel takes the whole machine down.
+            Stage::StoppingPostgres { until, quit: true } if until <= now => {
+                return self.finish(false);
+            }
+            _ => {}
+        }
+        let mut actions = Vec::new();
+        if due(self.postgres.restart_at()) {
+            actions.extend(self.start_postgres(now));
+        }
+        if due(self.pooler.restart_at()) {
+            actions.extend(self.start_pooler(now));
+            if self.stage == Stage::LoggingIn {
+                actions.push(Action::Run(Errand::Login));
+            }
+        }
+        if due(self.retry_at) {
+            self.retry_at = None;
+            actions.push(Action::Run(Errand::PostStart));
+        }
+        actions
+    }
+
+    fn stop_requested(&mut self, now: Instant) -> Vec<Action> {
+        if self.is_stopping() {
+            return Vec::new();
+        }
+        let answering = self.stage != Stage::AwaitingPostgres;
+        self.retry_at = None;
+        self.pooler.cancel_restart();
+        let mut actions = vec![Action::Abandon];
+        if self.pooler.process.is_up() {
+            actions.push(Action::Signal(Server::Pooler, Signal::Interrupt));
+        }
+        if !self.postgres.process.is_up() {
+            // It crashed and waits out its backoff: the next boot has WAL to replay.
+            actions.extend(self.finish(false));
+        } else if answering {
+            self.stage = Stage::Draining { until: now + self.budget.drain(), quiet: false };
+            actions.push(Action::Run(Errand::AwaitQuiet));
+        } else {
+            // In recovery or not up yet: there is nobody to wait for and nothing to checkpoint.
+            actions.extend(self.stop_postgres(now));
+        }
+        actions
+    }
+
+    /// Goes on once the pooler is gone and no transaction is open.
+    fn drained(&mut self, now: Instant) -> Vec<Action> {
+        match self.stage {
+            Stage::Draining { quiet: true, .. } if !self.pooler.process.is_up() => {
+                self.checkpoint(now)
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn checkpoint(&mut self, now: Instant) -> Vec<Action> {
+        self.stage = Stage::Checkpointing { until: now + self.budget.checkpoint() };
+        vec![Action::Run(Errand::Checkpoint)]
+    }
+
+    fn stop_postgres(&mut self, now: Instant) -> Vec<Action> {
+        let until = now + self.budget.fast_shutdown();
+        self.stage = Stage::StoppingPostgres { until, quit: false };
+        vec![Action::Abandon, Action::Signal(Server::Postgres, Signal::Interrupt)]
+    }
+
+    fn finish(&mut self, clean: bool) -> Vec<Action> {
+        self.stage = Stage::Stopped;
+        vec![Action::Abandon, Action::Finish { clean }]
+    }
+}
+
+impl Child {
+    /// A stop cancels a restart that was waiting for its time.
+    fn cancel_restart(&mut self) {
+        if let Process::Down { restart_at } = &mut self.process {
+            *restart_at = None;
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;

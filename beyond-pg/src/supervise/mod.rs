@@ -1,0 +1,263 @@
+//! The supervisor: turns what happens into events, asks the machine, and does what it says. This is
+//! the only `select!` of the process, and the only place where a server is started or signalled.
+
+mod backoff;
+mod errands;
+mod machine;
+
+use std::cell::RefCell;
+use std::future::{Future, pending};
+use std::pin::Pin;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
+
+use crate::boot::journal::StopAfter;
+use crate::boot::step::BringUpStep;
+use crate::boot::{self, BootError};
+use crate::fx::exec::{self, ExecError, Program, Running};
+use crate::fx::{clock, fs};
+use crate::layout::Layout;
+use crate::metadata::Metadata;
+use crate::postgres::cluster;
+use crate::settings::Settings;
+use crate::supervise::errands::Errands;
+use crate::supervise::machine::{Action, Errand, Event, Machine, Server, Signal, StopBudget};
+
+/// Total time for a stop (contract 8).
+pub(crate) const STOP_BUDGET: Duration = Duration::from_secs(30);
+
+/// How a supervisor is run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Options {
+    pub(crate) stop_budget: Duration,
+    pub(crate) stop_after: StopAfter,
+}
+
+/// How the supervisor ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Nothing is left to replay.
+    Clean,
+    /// The next boot recovers.
+    Unclean,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SupervisorError {
+    #[error(transparent)]
+    Boot(#[from] BootError),
+    #[error(transparent)]
+    Exec(#[from] ExecError),
+    #[error("listening for signals")]
+    Signals(#[source] std::io::Error),
+}
+
+/// Signals that matter to PID 1, which the kernel delivers only where there is a handler.
+struct Signals {
+    terminate: SignalStream,
+    interrupt: SignalStream,
+    child: SignalStream,
+}
+
+impl Signals {
+    fn listen() -> Result<Signals, SupervisorError> {
+        let listen = |kind| signal(kind).map_err(SupervisorError::Signals);
+        Ok(Signals {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            child: listen(SignalKind::child())?,
+        })
+    }
+
+    /// Comes back when the machine is asked to stop; reaps meanwhile.
+    async fn stop(&mut self) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.child.recv() => reap(),
+            }
+        }
+    }
+}
+
+fn reap() {
+    let reaped = exec::reap_orphans();
+    if reaped > 0 {
+        tracing::debug!("reaped {reaped} orphans");
+    }
+}
+
+/// Boots and keeps the servers running until a stop is asked for.
+pub(crate) async fn run(layout: &Layout, options: Options) -> Result<End, SupervisorError> {
+    let mut signals = Signals::listen()?;
+    // A stop before anything runs needs no farewell: dropping the boot kills its initdb.
+    let (settings, document) = tokio::select! {
+        () = signals.stop() => return Ok(stopped_early()),
+        settings = boot::settings_at_last() => settings,
+    };
+    let booting = boot_disk(layout, settings, &document, options.stop_after);
+    let errands = tokio::select! {
+        () = signals.stop() => return Ok(stopped_early()),
+        booted = booting => booted?,
+    };
+    Supervisor::new(&errands, options).run(&mut signals).await
+}
+
+fn stopped_early() -> End {
+    tracing::info!("asked to stop before the servers were started");
+    End::Clean
+}
+
+async fn boot_disk<'a>(
+    layout: &'a Layout,
+    settings: Settings,
+    document: &Metadata,
+    stop_after: StopAfter,
+) -> Result<Errands<'a>, BootError> {
+    let observed = boot::observe(layout, settings)?;
+    if observed.lock.is_none() {
+        return Err(BootError::VolumeHeld { path: layout.volume() });
+    }
+    let plan = observed.plan(layout)?;
+    let mut journal = observed.journal(document, &plan, stop_after);
+    observed.apply(layout, &plan, &mut journal).await?;
+    Ok(Errands::new(layout, observed, plan, RefCell::new(journal)))
+}
+
+type UnderWay<'a> = Pin<Box<dyn Future<Output = Event> + 'a>>;
+
+/// The hands of the machine.
+struct Supervisor<'a> {
+    errands: &'a Errands<'a>,
+    machine: Machine,
+    first: Vec<Action>,
+    postgres: Option<Running>,
+    pooler: Option<Running>,
+    under_way: Option<UnderWay<'a>>,
+}
+
+impl<'a> Supervisor<'a> {
+    fn new(errands: &'a Errands<'a>, options: Options) -> Supervisor<'a> {
+        let budget = StopBudget(options.stop_budget);
+        let (machine, first) = Machine::begin(clock::now(), budget);
+        Supervisor { errands, machine, first, postgres: None, pooler: None, under_way: None }
+    }
+
+    async fn run(mut self, signals: &mut Signals) -> Result<End, SupervisorError> {
+        let mut actions = std::mem::take(&mut self.first);
+        loop {
+            for action in actions {
+                if let Some(end) = self.perform(&action)? {
+                    return Ok(end);
+                }
+            }
+            let event = self.next_event(signals).await;
+            actions = self.machine.on(clock::now(), &event);
+        }
+    }
+
+    async fn next_event(&mut self, signals: &mut Signals) -> Event {
+        let deadline = self.machine.deadline();
+        tokio::select! {
+            () = signals.stop() => {
+                tracing::info!("asked to stop");
+                Event::StopRequested
+            }
+            event = exited(&mut self.postgres, Server::Postgres) => event,
+            event = exited(&mut self.pooler, Server::Pooler) => event,
+            event = finished(&mut self.under_way) => event,
+            () = clock::until(deadline) => Event::DeadlinePassed,
+        }
+    }
+
+    fn perform(&mut self, action: &Action) -> Result<Option<End>, SupervisorError> {
+        match action {
+            Action::Spawn(server) => self.spawn(*server)?,
+            Action::Run(errand) => self.under_way = Some(self.errand(*errand)),
+            Action::Abandon => self.under_way = None,
+            Action::Signal(server, signal) => self.signal(*server, *signal),
+            Action::AnnounceReady => self.errands.announce_ready(),
+            Action::Finish { clean } => return Ok(Some(self.finish(*clean))),
+        }
+        Ok(None)
+    }
+
+    fn errand(&self, errand: Errand) -> UnderWay<'a> {
+        let errands = self.errands;
+        Box::pin(async move { errands.run(errand).await })
+    }
+
+    fn spawn(&mut self, server: Server) -> Result<(), SupervisorError> {
+        let running = self.program(server).start()?;
+        match server {
+            Server::Postgres => {
+                self.errands.began(&BringUpStep::StartPostgres);
+                self.postgres = Some(running);
+            }
+            Server::Pooler => {
+                self.errands.began(&BringUpStep::StartPooler);
+                self.pooler = Some(running);
+                self.errands.ended(&BringUpStep::StartPooler);
+            }
+        }
+        Ok(())
+    }
+
+    fn program(&self, server: Server) -> Program {
+        let (layout, user) = (self.errands.layout, self.errands.observed.owners.postgres);
+        match server {
+            Server::Postgres => cluster::postmaster(layout, user),
+            Server::Pooler => cluster::pooler(layout, user),
+        }
+    }
+
+    fn signal(&self, server: Server, signal: Signal) {
+        let running = match server {
+            Server::Postgres => &self.postgres,
+            Server::Pooler => &self.pooler,
+        };
+        let Some(pid) = running.as_ref().and_then(Running::pid) else { return };
+        let number = match signal {
+            Signal::Interrupt => nix::sys::signal::Signal::SIGINT,
+            Signal::Quit => nix::sys::signal::Signal::SIGQUIT,
+        };
+        tracing::info!("sending {number} to {server}");
+        if let Err(errno) = exec::signal(pid, number) {
+            tracing::error!("sending {number} to {server} ({pid}) failed: {errno}");
+        }
+    }
+
+    fn finish(&self, clean: bool) -> End {
+        // Best effort: what Postgres promised it has flushed itself.
+        if let Err(error) = fs::sync_filesystem(&self.errands.layout.volume()) {
+            tracing::warn!("{error}");
+        }
+        let end = if clean { End::Clean } else { End::Unclean };
+        tracing::info!("stopped: {}", match end {
+            End::Clean => "the next boot replays no WAL",
+            End::Unclean => "the next boot recovers",
+        });
+        end
+    }
+}
+
+/// Waits for the end of a server that runs; for ever when there is none.
+async fn exited(running: &mut Option<Running>, server: Server) -> Event {
+    let Some(child) = running else { return pending().await };
+    match child.wait().await {
+        Ok(status) => tracing::warn!("{server} ended: {status}"),
+        Err(error) => tracing::error!("{error}; taken as ended"),
+    }
+    *running = None;
+    Event::Exited(server)
+}
+
+/// Waits for the errand under way; for ever when there is none.
+async fn finished(under_way: &mut Option<UnderWay<'_>>) -> Event {
+    let Some(errand) = under_way else { return pending().await };
+    let event = errand.as_mut().await;
+    *under_way = None;
+    event
+}

@@ -1,0 +1,8 @@
+//! The kernel's side of PID 1: orphans, users, interfaces, the lock on the volume.
+//!
+//! Every `unsafe` block of this crate lives below here, one system call each.
+
+pub(crate) mod net;
+pub(crate) mod reap;
+pub(crate) mod user;
+pub(crate) mod volume_lock;
