@@ -3,6 +3,8 @@
 //! One table for the parser, for the environment reader, for the nearest-name hint and for
 //! `docs/settings.md`, so that they cannot disagree (facts 94).
 
+use std::cmp::Reverse;
+
 /// One setting as an operator sees it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Key {
@@ -229,11 +231,23 @@ pub(crate) fn find(name: &str) -> Option<&'static Key> {
     ALL.into_iter().find(|key| key.name == name)
 }
 
-/// The setting whose name takes the fewest edits to get to from `name`.
+/// The setting that was most likely meant: the one that shares most words with `name`, and among
+/// those the one that takes the fewest edits. Edits alone would find `BEYOND_PG_TIER` closer to
+/// `BEYOND_EPHEMERAL` than the longer name that was meant.
 pub(crate) fn nearest(name: &str) -> &'static Key {
+    let shared = |key: &Key| {
+        key.name
+            .split('_')
+            .filter(|word| has_word(name, word))
+            .count()
+    };
     let ours = ALL.into_iter().filter(|key| key.name.starts_with(PREFIX));
-    ours.min_by_key(|key| distance(name, key.name))
+    ours.min_by_key(|key| (Reverse(shared(key)), distance(name, key.name)))
         .unwrap_or(&TIER)
+}
+
+fn has_word(name: &str, word: &str) -> bool {
+    name.split('_').any(|other| other == word)
 }
 
 /// Levenshtein's edit distance, one row at a time.
