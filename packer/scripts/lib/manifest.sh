@@ -7,40 +7,45 @@
 
 manifest=${MANIFEST:-/etc/beyond/extensions.toml}
 
+# entries: the keys that matter here, as "table number key value" lines. The number tells one
+# [[extension]] from the next; the order of keys in it is free.
+entries() {
+    awk '
+        /^[ \t]*#/            { next }
+        /^\[\[extension\]\]/  { table = "extension"; number++; next }
+        /^\[/                 { table = $0; gsub(/[][ \t]/, "", table); next }
+        {
+            equals = index($0, "=")
+            key = substr($0, 1, equals - 1)
+            gsub(/[ \t"]/, "", key)
+            split(substr($0, equals + 1), quoted, "\"")
+        }
+        equals && table == "packages" { print table, 0, key, quoted[2] }
+        equals && table == "extension" && key ~ /^(name|package|version)$/ {
+            print table, number, key, quoted[2]
+        }
+    ' "$manifest"
+}
+
 # pins: every pinned package, one "name version" a line.
 pins() {
-    awk '
-        function unquoted(text) { gsub(/^[ \t]*"?|"?[ \t]*$/, "", text); return text }
-        /^[ \t]*#/          { next }
-        /^\[\[extension\]\]/ { table = "extension"; package = ""; next }
-        /^\[/                { table = $0; gsub(/[][ \t]/, "", table); next }
-        !/=/                 { next }
-        {
-            key = unquoted(substr($0, 1, index($0, "=") - 1))
-            value = unquoted(substr($0, index($0, "=") + 1))
-        }
-        table == "packages"                                     { print key, value }
-        table == "extension" && key == "package"                { package = value }
-        table == "extension" && key == "version" && package != "" { print package, value }
-    ' "$manifest"
+    entries | awk '
+        $1 == "packages"  { print $3, $4 }
+        $3 == "package"   { package[$2] = $4 }
+        $3 == "version"   { version[$2] = $4 }
+        $1 == "extension" { last = $2 }
+        END { for (n = 1; n <= last; n++) if (n in package) print package[n], version[n] }
+    '
 }
 
 # extension_packages: the packages of the [[extension]] tables, one a line.
 extension_packages() {
-    awk -F'"' '
-        /^\[\[extension\]\]/ { here = 1; next }
-        /^\[/                { here = 0 }
-        here && /^package[ \t]*=/ { print $2 }
-    ' "$manifest"
+    entries | awk '$1 == "extension" && $3 == "package" { print $4 }'
 }
 
 # extension_names: what CREATE EXTENSION will be asked for, one a line.
 extension_names() {
-    awk -F'"' '
-        /^\[\[extension\]\]/ { here = 1; next }
-        /^\[/                { here = 0 }
-        here && /^name[ \t]*=/ { print $2 }
-    ' "$manifest"
+    entries | awk '$1 == "extension" && $3 == "name" { print $4 }'
 }
 
 # install_pinned NAME…: installs exactly the pinned versions. A name without a pin is refused,
