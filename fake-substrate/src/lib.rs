@@ -4,6 +4,19 @@
 //! start their machines through the same modules, so that what is tested is what `up` does.
 
 pub mod admin;
+pub mod command;
+pub mod docker;
+pub mod image;
+pub mod labels;
+pub mod link_local;
+pub mod lock;
+pub mod login;
+pub mod machine;
 pub mod mmds;
+pub mod names;
+pub mod owner;
+pub mod ports;
 pub mod progress;
 pub mod serve;
+pub mod substrate;
+pub mod until;

@@ -34,7 +34,9 @@ const DETAIL_WIDTH: usize = 110;
 impl Lines {
     /// Looks once whether standard error is a terminal.
     pub fn to_stderr() -> Self {
-        Self { terminal: std::io::stderr().is_terminal() }
+        Self {
+            terminal: std::io::stderr().is_terminal(),
+        }
     }
 }
 

@@ -1,0 +1,109 @@
+//! What a container is, as plain data: read from one answer of Docker's.
+
+use std::collections::BTreeMap;
+
+use bollard::models::{ContainerInspectResponse, ContainerState, ContainerStateStatusEnum};
+
+use crate::labels::Labels;
+use crate::machine::size::{Cpus, Memory};
+use crate::machine::state::State;
+
+/// A container that exists.
+#[derive(Debug, Clone)]
+pub struct Observed {
+    /// Docker's id of it.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Id of the image it was made from.
+    pub image_id: String,
+    /// The reference it was made from.
+    pub image: String,
+    /// Its labels.
+    pub labels: Labels,
+    /// Its environment as configured, not as PID 1 may have changed it.
+    pub env: BTreeMap<String, String>,
+    /// What it is doing.
+    pub state: State,
+    /// Its memory limit.
+    pub memory: Option<Memory>,
+    /// Its processor limit.
+    pub cpus: Option<Cpus>,
+    /// Host ports asked for, by container port: known while it is stopped, too.
+    pub wanted_ports: BTreeMap<u16, u16>,
+    /// Host ports in effect, by container port: empty while it is stopped.
+    pub open_ports: BTreeMap<u16, u16>,
+    /// The networks it is a member of: name to id.
+    pub networks: BTreeMap<String, String>,
+}
+
+impl Observed {
+    /// Reads what matters here; whatever Docker leaves out reads as empty.
+    pub(crate) fn from_answer(answer: ContainerInspectResponse) -> Self {
+        let config = answer.config.unwrap_or_default();
+        let host = answer.host_config.unwrap_or_default();
+        let settings = answer.network_settings.unwrap_or_default();
+        let positive =
+            |figure: Option<i64>| u64::try_from(figure?).ok().filter(|figure| *figure > 0);
+        let env = config.env.unwrap_or_default().into_iter();
+        let networks = settings.networks.unwrap_or_default().into_iter();
+        Self {
+            id: answer.id.unwrap_or_default(),
+            name: answer
+                .name
+                .unwrap_or_default()
+                .trim_start_matches('/')
+                .to_owned(),
+            image_id: answer.image.unwrap_or_default(),
+            image: config.image.unwrap_or_default(),
+            labels: config.labels.unwrap_or_default(),
+            env: env
+                .filter_map(|pair| {
+                    pair.split_once('=')
+                        .map(|(k, v)| (k.to_owned(), v.to_owned()))
+                })
+                .collect(),
+            state: state(&answer.state.unwrap_or_default()),
+            memory: positive(host.memory).map(Memory::from_bytes),
+            cpus: positive(host.nano_cpus).map(Cpus::from_nanos),
+            wanted_ports: ports(host.port_bindings.unwrap_or_default()),
+            open_ports: ports(settings.ports.unwrap_or_default()),
+            networks: networks
+                .map(|(name, endpoint)| (name, endpoint.network_id.unwrap_or_default()))
+                .collect(),
+        }
+    }
+}
+
+fn state(state: &ContainerState) -> State {
+    use ContainerStateStatusEnum as Status;
+    let crashed = State::Crashed {
+        exit_code: state.exit_code.unwrap_or_default(),
+        out_of_memory: state.oom_killed.unwrap_or_default(),
+    };
+    match state.status {
+        Some(Status::RUNNING | Status::RESTARTING) => State::Running,
+        Some(Status::PAUSED) => State::Paused,
+        // Without a start there is no exit: Docker reports a container whose start failed as
+        // "created" with the runtime's exit code.
+        Some(Status::CREATED) => State::Created,
+        Some(Status::EXITED) if state.exit_code == Some(0) => State::Stopped,
+        Some(Status::EXITED) => crashed,
+        Some(Status::REMOVING | Status::DEAD | Status::STOPPING | Status::EMPTY) | None => {
+            State::Removing
+        }
+    }
+}
+
+type PortMap = std::collections::HashMap<String, Option<Vec<bollard::models::PortBinding>>>;
+
+fn ports(map: PortMap) -> BTreeMap<u16, u16> {
+    let pair = |(container, hosts): (String, Option<Vec<bollard::models::PortBinding>>)| {
+        let container = container.strip_suffix("/tcp")?.parse().ok()?;
+        let host = hosts?
+            .into_iter()
+            .find_map(|binding| binding.host_port?.parse().ok())?;
+        Some((container, host))
+    };
+    map.into_iter().filter_map(pair).collect()
+}

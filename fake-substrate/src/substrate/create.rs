@@ -1,0 +1,243 @@
+//! A new machine: address, volume, metadata and container, all of them or none.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use crate::admin::{AdminClient, Metadata};
+use crate::docker::{Docker, container, volume};
+use crate::labels;
+use crate::link_local;
+use crate::lock::SubstrateLock;
+use crate::machine::Machine;
+use crate::machine::metadata::{Wishes, generated_password, new_instance_id};
+use crate::machine::size::{Cpus, Memory};
+use crate::machine::spec::{MachineSpec, Overrides};
+use crate::names::{MachineName, SubstrateName};
+use crate::owner::Owner;
+use crate::ports::{self, PortChoice};
+use crate::progress::Progress;
+
+use super::{Substrate, SubstrateError, machine_containers};
+
+/// A machine as somebody orders it; the rest is decided here.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// Its name.
+    pub name: MachineName,
+    /// Reference or id of the image it boots.
+    pub image: String,
+    /// Its memory.
+    pub memory: Memory,
+    /// Its processors.
+    pub cpus: Cpus,
+    /// Where the host shall find it.
+    pub ports: PortChoice,
+    /// What its metadata shall say.
+    pub wishes: Wishes,
+    /// How its first start differs from an ordinary one.
+    pub overrides: Overrides,
+}
+
+/// How often to choose other ports when somebody else took the chosen ones first.
+const PORT_TRIES: usize = 3;
+
+impl Substrate {
+    /// Makes a machine and boots it; does not wait until it is ready.
+    pub async fn boot(
+        &self,
+        order: Order,
+        progress: &dyn Progress,
+    ) -> Result<Machine, SubstrateError> {
+        let machine = self.create(order.clone(), progress).await?;
+        for _retry in 1..PORT_TRIES {
+            match machine.start().await {
+                Err(error) if order.ports == PortChoice::Any && error.is_port_taken() => {
+                    let ports = Some(ports::choose(PortChoice::Any)?);
+                    let overrides = order.overrides.clone();
+                    let change = crate::machine::Change {
+                        ports,
+                        overrides,
+                        ..Default::default()
+                    };
+                    machine.recreate(change, progress).await?;
+                }
+                started => return started.map(|()| machine).map_err(Into::into),
+            }
+        }
+        machine.start().await?;
+        Ok(machine)
+    }
+
+    /// Makes a machine without booting it. Where a machine of that name was before, its volume
+    /// and metadata are taken up again.
+    ///
+    /// Runs to its end even when the caller is dropped, and holds the substrate's lock meanwhile.
+    pub async fn create(
+        &self,
+        order: Order,
+        progress: &dyn Progress,
+    ) -> Result<Machine, SubstrateError> {
+        let lock = SubstrateLock::take(&self.name, progress).await?;
+        let name = order.name.clone();
+        let making = tokio::spawn({
+            let site = Site {
+                docker: self.docker.clone(),
+                substrate: self.name.clone(),
+                owner: self.owner.clone(),
+                admin: self.admin.clone(),
+            };
+            async move {
+                let made = site.make(order).await;
+                drop(lock);
+                made
+            }
+        });
+        making
+            .await
+            .map_err(|_aborted| SubstrateError::CutShort(self.name.clone()))??;
+        Ok(self.handle(name))
+    }
+}
+
+/// Where a machine is made.
+struct Site {
+    docker: Docker,
+    substrate: SubstrateName,
+    owner: Option<Owner>,
+    admin: AdminClient,
+}
+
+/// What the metadata service knows under a machine's name.
+struct Registered {
+    link_local: Ipv4Addr,
+    metadata: Metadata,
+}
+
+impl Site {
+    async fn make(&self, order: Order) -> Result<(), SubstrateError> {
+        let container_name = self.substrate.machine_container(&order.name);
+        if container::inspect(&self.docker, &container_name)
+            .await?
+            .is_some()
+        {
+            return Err(SubstrateError::MachineExists {
+                substrate: self.substrate.clone(),
+                name: order.name,
+            });
+        }
+        let known = self.registered(&order.name).await?;
+        let had_volume = self.volume(&order.name).await?.is_some();
+        let made = self.make_all(&order, known.as_ref()).await;
+        if made.is_err() {
+            // The first failure is the one to tell; what cannot be undone now is found by label.
+            drop(container::remove(&self.docker, &container_name).await);
+            if !had_volume {
+                drop(
+                    volume::remove(&self.docker, &self.substrate.machine_volume(&order.name)).await,
+                );
+            }
+            drop(match known {
+                Some(before) => {
+                    let Registered {
+                        link_local,
+                        metadata,
+                    } = before;
+                    self.admin
+                        .put_machine(order.name.as_str(), link_local, metadata)
+                        .await
+                }
+                None => self.admin.delete_machine(order.name.as_str()).await,
+            });
+        }
+        made
+    }
+
+    async fn make_all(
+        &self,
+        order: &Order,
+        known: Option<&Registered>,
+    ) -> Result<(), SubstrateError> {
+        let ports = ports::choose(order.ports)?;
+        let instance_id = self.instance_id(&order.name).await?;
+        let link_local = match known {
+            Some(known) => known.link_local,
+            None => link_local::lowest_free(&self.taken_addresses().await?)?,
+        };
+        let nothing = Metadata::new();
+        let before = known.map_or(&nothing, |known| &known.metadata);
+        let metadata = order
+            .wishes
+            .applied_to(before, &instance_id, generated_password()?);
+        self.admin
+            .put_machine(order.name.as_str(), link_local, metadata)
+            .await?;
+
+        let spec = MachineSpec {
+            name: order.name.clone(),
+            image: order.image.clone(),
+            memory: order.memory,
+            cpus: order.cpus,
+            ports,
+            link_local,
+            overrides: order.overrides.clone(),
+        };
+        let spec = spec.container(&self.substrate, self.owner.as_ref());
+        container::create(&self.docker, &spec).await?;
+        Ok(())
+    }
+
+    async fn registered(&self, name: &MachineName) -> Result<Option<Registered>, SubstrateError> {
+        let machines = self.admin.machines().await?;
+        let Some(known) = machines
+            .into_iter()
+            .find(|machine| machine.name == name.as_str())
+        else {
+            return Ok(None);
+        };
+        let metadata = self.admin.metadata(name.as_str()).await?;
+        Ok(Some(Registered {
+            link_local: known.link_local,
+            metadata,
+        }))
+    }
+
+    async fn volume(&self, name: &MachineName) -> Result<Option<volume::Volume>, SubstrateError> {
+        Ok(volume::find(&self.docker, &self.substrate.machine_volume(name)).await?)
+    }
+
+    /// The identity is the volume's: a new volume is a new database, an old one the same as ever,
+    /// whatever became of the container and the metadata in between.
+    async fn instance_id(&self, name: &MachineName) -> Result<String, SubstrateError> {
+        let mut labels = labels::of_machine(&self.substrate, name, self.owner.as_ref());
+        let fresh = new_instance_id()?;
+        labels.insert(labels::INSTANCE.to_owned(), fresh.clone());
+        let volume_name = self.substrate.machine_volume(name);
+        let volume = volume::ensure(&self.docker, &volume_name, labels).await?;
+        Ok(volume
+            .labels
+            .get(labels::INSTANCE)
+            .cloned()
+            .unwrap_or(fresh))
+    }
+
+    /// Addresses with a document, and addresses with a container: after a substrate's state was
+    /// lost the two differ.
+    async fn taken_addresses(&self) -> Result<BTreeSet<Ipv4Addr>, SubstrateError> {
+        let registered = self
+            .admin
+            .machines()
+            .await?
+            .into_iter()
+            .map(|machine| machine.link_local);
+        let mut taken: BTreeSet<_> = registered.collect();
+        let containers = machine_containers(&self.docker, &self.substrate).await?;
+        taken.extend(containers.iter().filter_map(|container| {
+            container
+                .labels
+                .get(labels::LINK_LOCAL)?
+                .parse::<Ipv4Addr>()
+                .ok()
+        }));
+        Ok(taken)
+    }
+}

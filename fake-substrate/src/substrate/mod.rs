@@ -1,0 +1,299 @@
+//! One substrate: a network, the process that holds 169.254.169.254 on it, and its machines.
+//!
+//! Everything about it is read back from Docker by label, so that any process finds a substrate
+//! that another one made.
+
+mod create;
+pub mod service;
+mod sweep;
+
+use std::convert::Infallible;
+
+use crate::admin::{AdminClient, AdminError};
+use crate::docker::{Docker, DockerError, Observed, container, network, volume};
+use crate::labels;
+use crate::link_local::Exhausted;
+use crate::lock::{LockError, SubstrateLock};
+use crate::machine::metadata::NoRandomness;
+use crate::machine::{Machine, MachineError, View};
+use crate::names::{MachineName, SubstrateName};
+use crate::owner::Owner;
+use crate::ports::PortError;
+use crate::progress::Progress;
+use crate::until::{Budget, Ended, Look, OutOfTime, until};
+
+pub use create::Order;
+pub use sweep::{Swept, sweep};
+
+/// A substrate whose service runs.
+#[derive(Debug, Clone)]
+pub struct Substrate {
+    docker: Docker,
+    name: SubstrateName,
+    owner: Option<Owner>,
+    admin: AdminClient,
+}
+
+/// Something could not be done to a substrate.
+#[derive(Debug, thiserror::Error)]
+pub enum SubstrateError {
+    /// There is none of that name.
+    #[error("there is no substrate {0}\nHINT: `fake-substrate up` makes one")]
+    Absent(SubstrateName),
+    /// Its service does not run.
+    #[error(
+        "substrate {0} is not running\nHINT: `fake-substrate up` starts it again, its machines stay as they are"
+    )]
+    NotRunning(SubstrateName),
+    /// Its service runs and does not answer.
+    #[error(transparent)]
+    NotHealthy(#[from] Box<NotHealthy>),
+    /// A machine of that name exists already.
+    #[error(
+        "substrate {substrate} has a machine {name} already\nHINT: choose another name, or `fake-substrate up --name {name}` to change it"
+    )]
+    MachineExists {
+        /// Where.
+        substrate: SubstrateName,
+        /// Which.
+        name: MachineName,
+    },
+    /// A step that must not be cut in half was.
+    #[error("a change of substrate {0} was cut short\nHINT: `fake-substrate up` completes it")]
+    CutShort(SubstrateName),
+    /// No address is left.
+    #[error(transparent)]
+    Exhausted(#[from] Exhausted),
+    /// No port to publish a machine on.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// No secret could be made.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+    /// A machine failed.
+    #[error(transparent)]
+    Machine(#[from] MachineError),
+    /// Docker failed.
+    #[error(transparent)]
+    Docker(#[from] DockerError),
+    /// The substrate's own process failed.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    /// The lock failed.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+}
+
+/// A service that runs and does not answer.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the service of substrate {name} did not answer, {waited}; its last lines:\n    {}\nHINT: all of its output: docker logs {container}",
+    last_lines.join("\n    ")
+)]
+pub struct NotHealthy {
+    name: SubstrateName,
+    container: String,
+    waited: OutOfTime,
+    last_lines: Vec<String>,
+}
+
+impl Substrate {
+    /// Makes what is missing of a substrate and waits until its service answers. One that runs
+    /// already stays as it is, unless its service was made from another image: then that is
+    /// replaced, and the machines do not notice.
+    pub async fn up(
+        docker: &Docker,
+        name: &SubstrateName,
+        image: &str,
+        owner: Option<Owner>,
+        progress: &dyn Progress,
+    ) -> Result<Self, SubstrateError> {
+        let lock = SubstrateLock::take(name, progress).await?;
+        let making = tokio::spawn({
+            let (docker, name, image) = (docker.clone(), name.clone(), image.to_owned());
+            async move {
+                let made = service::ensure(&docker, &name, &image, owner.as_ref()).await;
+                drop(lock);
+                made
+            }
+        });
+        making
+            .await
+            .map_err(|_aborted| SubstrateError::CutShort(name.clone()))??;
+        let substrate = Self::connect(docker, name).await?;
+        substrate.healthy().await?;
+        Ok(substrate)
+    }
+
+    /// Finds a substrate that somebody made, be it through [`Substrate::up`] or otherwise from
+    /// the same pieces: its labels are what counts.
+    pub async fn connect(docker: &Docker, name: &SubstrateName) -> Result<Self, SubstrateError> {
+        let service = service::find(docker, name).await?;
+        let service = service.ok_or_else(|| SubstrateError::Absent(name.clone()))?;
+        let admin = service::admin(&service, name)?;
+        let owner = service
+            .labels
+            .get(labels::OWNER)
+            .and_then(|owner| owner.parse().ok());
+        Ok(Self {
+            docker: docker.clone(),
+            name: name.clone(),
+            owner,
+            admin,
+        })
+    }
+
+    /// Waits until its service answers.
+    pub async fn healthy(&self) -> Result<(), SubstrateError> {
+        let answered = until::<(), Infallible>(Budget::SUBSTRATE_HEALTH, async || {
+            match self.admin.health().await {
+                Ok(()) => Look::Found(()),
+                Err(error) => Look::NotYet(error.to_string().replace('\n', "; ")),
+            }
+        });
+        match answered.await {
+            Ok(((), _took)) => Ok(()),
+            Err(Ended::Never(never)) => match never {},
+            Err(Ended::OutOfTime(waited)) => Err(self.not_healthy(waited).await?),
+        }
+    }
+
+    async fn not_healthy(&self, waited: OutOfTime) -> Result<SubstrateError, SubstrateError> {
+        let service = service::find(&self.docker, &self.name).await?;
+        let container = service.map_or_else(|| self.name.container(), |service| service.name);
+        let last_lines = crate::docker::logs::last_lines(&self.docker, &container, 10).await?;
+        let name = self.name.clone();
+        let not_healthy = NotHealthy {
+            name,
+            container,
+            waited,
+            last_lines,
+        };
+        Ok(SubstrateError::NotHealthy(Box::new(not_healthy)))
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &SubstrateName {
+        &self.name
+    }
+
+    /// Its admin API, for what has no method here: raw documents, a silent metadata service.
+    pub fn admin(&self) -> &AdminClient {
+        &self.admin
+    }
+
+    /// A handle, whether or not there is such a machine.
+    pub fn handle(&self, name: MachineName) -> Machine {
+        Machine {
+            docker: self.docker.clone(),
+            admin: self.admin.clone(),
+            substrate: self.name.clone(),
+            owner: self.owner.clone(),
+            name,
+        }
+    }
+
+    /// The machine of that name, and how it stands; `None` when there is none.
+    pub async fn machine(
+        &self,
+        name: &MachineName,
+    ) -> Result<Option<(Machine, View)>, SubstrateError> {
+        let machine = self.handle(name.clone());
+        match machine.view().await {
+            Ok(view) => Ok(Some((machine, view))),
+            Err(MachineError::Absent { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Every machine, by name.
+    pub async fn machines(&self) -> Result<Vec<(Machine, View)>, SubstrateError> {
+        let views = views(&self.docker, &self.name).await?;
+        Ok(views
+            .into_iter()
+            .map(|view| (self.handle(view.name.clone()), view))
+            .collect())
+    }
+}
+
+fn labelled_as(name: &SubstrateName, role: labels::Role) -> [String; 2] {
+    [
+        labels::is(labels::SUBSTRATE, name.as_str()),
+        labels::is(labels::ROLE, role.as_str()),
+    ]
+}
+
+async fn machine_containers(
+    docker: &Docker,
+    name: &SubstrateName,
+) -> Result<Vec<Observed>, DockerError> {
+    container::labelled(docker, &labelled_as(name, labels::Role::Machine)).await
+}
+
+/// Every machine of a substrate as it stands, whether or not the substrate's service runs.
+pub async fn views(docker: &Docker, name: &SubstrateName) -> Result<Vec<View>, DockerError> {
+    machine_containers(docker, name)
+        .await?
+        .into_iter()
+        .map(View::of)
+        .collect()
+}
+
+/// The volumes of a substrate's machines, those of machines that are gone included.
+pub async fn volumes(
+    docker: &Docker,
+    name: &SubstrateName,
+) -> Result<Vec<volume::Volume>, DockerError> {
+    volume::labelled(docker, &labelled_as(name, labels::Role::Machine)).await
+}
+
+/// What [`down`] did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TakenDown {
+    /// Machines that were taken away.
+    pub machines: Vec<MachineName>,
+    /// Volumes that are still there.
+    pub kept_volumes: Vec<String>,
+}
+
+/// Takes a substrate away: machines are shut down cleanly, then everything but the volumes goes;
+/// with `with_volumes` the machines are killed, since nothing of them remains anyway.
+/// Works on whatever is left of one, and on nothing.
+pub async fn down(
+    docker: &Docker,
+    name: &SubstrateName,
+    with_volumes: bool,
+    progress: &dyn Progress,
+) -> Result<TakenDown, SubstrateError> {
+    let _lock = SubstrateLock::take(name, progress).await?;
+    let machines = machine_containers(docker, name).await?;
+    if !with_volumes && machines.iter().any(|machine| !machine.state.has_ended()) {
+        progress.step("Shutting machines down");
+        let stops = machines.iter().filter(|machine| !machine.state.has_ended());
+        let stops = stops.map(|machine| container::stop(docker, &machine.name, None));
+        futures_util::future::try_join_all(stops).await?;
+    }
+    let mut taken = TakenDown::default();
+    for machine in machines {
+        container::remove(docker, &machine.id).await?;
+        taken.machines.extend(
+            machine
+                .labels
+                .get(labels::MACHINE)
+                .and_then(|name| name.parse().ok()),
+        );
+    }
+    if let Some(service) = service::find(docker, name).await? {
+        container::remove(docker, &service.id).await?;
+    }
+    network::remove(docker, &name.network()).await?;
+    let ours = [labels::is(labels::SUBSTRATE, name.as_str())];
+    for volume in volume::labelled(docker, &ours).await? {
+        if with_volumes {
+            volume::remove(docker, &volume.name).await?;
+        } else {
+            taken.kept_volumes.push(volume.name);
+        }
+    }
+    Ok(taken)
+}
