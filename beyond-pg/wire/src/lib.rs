@@ -5,4 +5,12 @@
 //! sockets live here; a reader hands in bytes and gets values back. `docs/wire.md` is the
 //! prose, `golden/*.hex` the bytes.
 
+pub mod frame;
+pub mod log;
+pub mod lsn;
+mod message_pack;
 pub mod ports;
+pub mod prefix;
+pub mod rpc;
+
+pub use message_pack::MessagePackError;
