@@ -29,8 +29,8 @@ impl Machine {
     /// Looks below `root`, which is `/` in a machine.
     pub(crate) fn read(root: &Path) -> Result<Self, MachineError> {
         let meminfo = root.join("proc/meminfo");
-        let total = mem_total(&required(&meminfo)?)
-            .ok_or_else(|| MachineError::NoMemTotal { path: meminfo })?;
+        let total =
+            mem_total(&required(&meminfo)?).ok_or(MachineError::NoMemTotal { path: meminfo })?;
         let cgroups = Cgroups::of(root, &required(&root.join("proc/self/cgroup"))?);
         let ram_bytes = cgroups
             .memory_limit()

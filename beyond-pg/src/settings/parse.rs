@@ -158,7 +158,8 @@ impl<'a> Reading<'a> {
     }
 
     fn password(&mut self) -> Option<Secret> {
-        let told = |problem: &Problem| problem.key == keys::PASSWORD.name;
+        // `POSTGRES_PASSWORD_FILE` may have been complained about already.
+        let told = |problem: &Problem| problem.key.starts_with(keys::PASSWORD.name);
         let password = self.secret(&keys::PASSWORD);
         if password.is_none() && !self.problems.iter().any(told) {
             self.missing(

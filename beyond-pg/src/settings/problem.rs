@@ -77,10 +77,8 @@ impl fmt::Display for Problems {
         for problem in &self.problems {
             write!(f, "\n  - {problem}")?;
         }
-        write!(
-            f,
-            "\nHINT: correct them and start the machine again; its volume was not touched."
-        )
+        let them = if count == 1 { "it" } else { "them" };
+        write!(f, "\nHINT: correct {them}; the volume was not touched.")
     }
 }
 

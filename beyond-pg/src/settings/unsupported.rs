@@ -23,11 +23,15 @@ impl Settings {
                 .then(|| "a restore target is".to_owned()),
             (self.archive != Archive::Off).then(|| format!("{} is", keys::ARCHIVE_TARGET.name)),
         ];
-        asked.into_iter().flatten().map(refusal).collect()
+        asked
+            .into_iter()
+            .flatten()
+            .map(|what| refusal(&what))
+            .collect()
     }
 }
 
-fn refusal(what: String) -> Unsupported {
+fn refusal(what: &str) -> Unsupported {
     Unsupported(format!(
         "{what} understood but this image cannot do it yet; the machine does not start, because \
          running without it would promise what it does not keep. HINT: leave the setting out, or \
