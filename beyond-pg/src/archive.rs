@@ -23,12 +23,17 @@ pub(crate) struct Unarchived {
 
 #[derive(Debug, Error)]
 pub(crate) enum ArchiveError {
-    #[error("there is no WAL file {0} to archive\nHINT: archive_command passes %p, which is relative to PGDATA")]
+    #[error(
+        "there is no WAL file {0} to archive\nHINT: archive_command passes %p, which is relative to PGDATA"
+    )]
     NoSuchFile(PathBuf),
     #[error(transparent)]
     Account(#[from] AccountError),
     #[error("reading the record of unarchived WAL {path}")]
-    Read { path: PathBuf, source: std::io::Error },
+    Read {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error(transparent)]
     Write(#[from] FsError),
     #[error("encoding the record of unarchived WAL")]
@@ -36,11 +41,7 @@ pub(crate) enum ArchiveError {
 }
 
 /// Records `name` as gone by unarchived. `path` is relative to PGDATA, where Postgres calls from.
-pub(crate) fn without_target(
-    layout: &Layout,
-    path: &Path,
-    name: &str,
-) -> Result<(), ArchiveError> {
+pub(crate) fn without_target(layout: &Layout, path: &Path, name: &str) -> Result<(), ArchiveError> {
     let path = layout.pgdata().join(path);
     if !path.is_file() {
         return Err(ArchiveError::NoSuchFile(path));
@@ -50,9 +51,16 @@ pub(crate) fn without_target(
         // A record that cannot be read (it was torn) starts anew, which can only widen the hole.
         Ok(bytes) => serde_json::from_slice(&bytes).ok(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-        Err(source) => return Err(ArchiveError::Read { path: record, source }),
+        Err(source) => {
+            return Err(ArchiveError::Read {
+                path: record,
+                source,
+            });
+        }
     };
-    let Some(after) = passed(before, name) else { return Ok(()) };
+    let Some(after) = passed(before, name) else {
+        return Ok(());
+    };
     let text = serde_json::to_vec(&after)?;
     fs::write_atomic(&record, &text, 0o600, user::postgres()?)?;
     Ok(())
@@ -65,7 +73,10 @@ fn passed(before: Option<Unarchived>, name: &str) -> Option<Unarchived> {
         return before;
     }
     let first = before.map_or_else(|| name.to_owned(), |before| before.first);
-    Some(Unarchived { first, last: name.to_owned() })
+    Some(Unarchived {
+        first,
+        last: name.to_owned(),
+    })
 }
 
 #[cfg(test)]

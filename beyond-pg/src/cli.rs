@@ -53,7 +53,9 @@ impl Supervisor {
 
     #[cfg(feature = "failpoints")]
     pub(crate) fn stop_after(&self) -> StopAfter {
-        StopAfter { step: self.stop_after }
+        StopAfter {
+            step: self.stop_after,
+        }
     }
 
     #[cfg(not(feature = "failpoints"))]
@@ -67,7 +69,9 @@ impl Cli {
     /// The kernel and Docker start `/sbin/init` without arguments: that is the supervisor.
     pub(crate) fn from_args(args: impl IntoIterator<Item = String>) -> Cli {
         let mut args: Vec<String> = args.into_iter().collect();
-        let is_init = args.first().is_some_and(|name| name.ends_with("/init") || name == "init");
+        let is_init = args
+            .first()
+            .is_some_and(|name| name.ends_with("/init") || name == "init");
         if is_init && args.get(1).is_none_or(|first| first.starts_with('-')) {
             args.insert(1, "supervisor".to_owned());
         }
@@ -90,6 +94,9 @@ mod tests {
             panic!("not the supervisor");
         };
         assert_eq!(options.stop_budget(), Duration::from_secs(10));
-        assert!(matches!(parse(&["/sbin/init", "boot", "--plan"]), Command::Boot { plan: true }));
+        assert!(matches!(
+            parse(&["/sbin/init", "boot", "--plan"]),
+            Command::Boot { plan: true }
+        ));
     }
 }

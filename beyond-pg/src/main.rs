@@ -61,7 +61,9 @@ fn run(command: &Command) -> anyhow::Result<ExitCode> {
 
 /// One thread: PID 1 sleeps nearly always, and spawning and reaping from one thread cannot race.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
 }
 
 fn log_to_stderr() {

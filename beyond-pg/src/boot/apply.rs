@@ -32,7 +32,11 @@ pub(crate) struct Disk<'a> {
 impl Disk<'_> {
     /// Cut in the middle of any arm, the next boot's plan finds the same or a later state and goes on.
     pub(crate) async fn apply(&self, step: &DiskStep) -> Result<(), ApplyError> {
-        let Disk { layout, owners, now } = self;
+        let Disk {
+            layout,
+            owners,
+            now,
+        } = self;
         match step {
             // Repeatable: sets mode and owner of what is there.
             DiskStep::MakeDir(dir) => {
@@ -47,7 +51,11 @@ impl Disk<'_> {
             DiskStep::MoveWal => fs::rename(&layout.pgdata().join("pg_wal"), &layout.wal())?,
             // One rename of a finished link.
             DiskStep::LinkWal => {
-                fs::link(&layout.wal(), &layout.pgdata().join("pg_wal"), owners.postgres)?;
+                fs::link(
+                    &layout.wal(),
+                    &layout.pgdata().join("pg_wal"),
+                    owners.postgres,
+                )?;
             }
             DiskStep::RemoveStalePid => {
                 fs::remove_if_present(&layout.pgdata().join("postmaster.pid"))?;

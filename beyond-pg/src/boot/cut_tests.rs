@@ -2,7 +2,10 @@
 //! next one: the same tree, nothing left to do. Real files in a temporary folder; only initdb is a
 //! stand-in, as the end-to-end scenario plays the same story with the real one.
 
-#![expect(clippy::disallowed_methods, reason = "the test lays out an image and a volume")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the test lays out an image and a volume"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -45,15 +48,26 @@ impl Volume {
         for folder in [layout.volume(), layout.bin(""), layout.etc_postgres()] {
             fs::create_dir_all(folder).unwrap();
         }
-        for parent in [layout.pgbouncer_ini(), layout.socket_dir(), layout.run_dir()] {
+        for parent in [
+            layout.pgbouncer_ini(),
+            layout.socket_dir(),
+            layout.run_dir(),
+        ] {
             fs::create_dir_all(parent.parent().unwrap()).unwrap();
         }
         fs::write(layout.bin("initdb"), INITDB).unwrap();
         fs::set_permissions(layout.bin("initdb"), fs::Permissions::from_mode(0o755)).unwrap();
-        let values = [("POSTGRES_PASSWORD", "secret"), ("BEYOND_INSTANCE_ID", "db-1")]
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .into();
-        let document = Metadata { source: Source::Mmds, values, problems: Vec::new() };
+        let values = [
+            ("POSTGRES_PASSWORD", "secret"),
+            ("BEYOND_INSTANCE_ID", "db-1"),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into();
+        let document = Metadata {
+            source: Source::Mmds,
+            values,
+            problems: Vec::new(),
+        };
         Volume {
             _dir: dir,
             layout,
@@ -63,14 +77,20 @@ impl Volume {
     }
 
     fn owners() -> Owners {
-        Owners { root: Account::current(), postgres: Account::current() }
+        Owners {
+            root: Account::current(),
+            postgres: Account::current(),
+        }
     }
 
     fn plan(&self) -> Plan {
         let facts = observe(&self.layout, &self.manifest, Volume::owners(), NOW).unwrap();
         Boot {
             settings: &self.settings,
-            machine: &Machine { ram_bytes: 4 << 30, vcpus: 2 },
+            machine: &Machine {
+                ram_bytes: 4 << 30,
+                vcpus: 2,
+            },
             manifest: &self.manifest,
             layout: &self.layout,
             holds_volume: true,
@@ -81,7 +101,11 @@ impl Volume {
 
     /// Applies the first `steps` of the plan.
     async fn boot(&self, steps: usize) {
-        let disk = Disk { layout: &self.layout, owners: Volume::owners(), now: NOW };
+        let disk = Disk {
+            layout: &self.layout,
+            owners: Volume::owners(),
+            now: NOW,
+        };
         for step in self.plan().disk.iter().take(steps) {
             disk.apply(step).await.unwrap();
         }
@@ -138,7 +162,11 @@ async fn an_initdb_that_dies_halfway_leaves_no_cluster_and_the_next_boot_makes_o
     let volume = Volume::new();
     let dies = volume.layout.bin("initdb.dies");
     fs::write(&dies, "").unwrap();
-    let disk = Disk { layout: &volume.layout, owners: Volume::owners(), now: NOW };
+    let disk = Disk {
+        layout: &volume.layout,
+        owners: Volume::owners(),
+        now: NOW,
+    };
     let mut failed = false;
     for step in volume.plan().disk {
         if disk.apply(&step).await.is_err() {
@@ -147,7 +175,10 @@ async fn an_initdb_that_dies_halfway_leaves_no_cluster_and_the_next_boot_makes_o
         }
     }
     assert!(failed, "the stand-in for initdb died");
-    assert!(!volume.layout.pgdata().exists(), "a cluster that is not whole has no name");
+    assert!(
+        !volume.layout.pgdata().exists(),
+        "a cluster that is not whole has no name"
+    );
     assert!(volume.layout.initdb_staging().exists());
 
     fs::remove_file(dies).unwrap();

@@ -43,7 +43,9 @@ pub(crate) struct Facts {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Pgdata {
     /// No folder, or an empty one.
-    Absent { empty_dir: bool },
+    Absent {
+        empty_dir: bool,
+    },
     /// Something is there, but no `global/pg_control`: no cluster ever ran on it.
     HalfMade,
     Cluster,
@@ -60,7 +62,10 @@ pub(crate) enum WalLink {
     Inside,
     Linked,
     /// A link to somewhere else.
-    Elsewhere { target: PathBuf, exists: bool },
+    Elsewhere {
+        target: PathBuf,
+        exists: bool,
+    },
 }
 
 /// The folder that `pg_wal` should point at.
@@ -73,7 +78,10 @@ pub(crate) enum WalDir {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FileState {
-    Present { text: String, right_mode_and_owner: bool },
+    Present {
+        text: String,
+        right_mode_and_owner: bool,
+    },
     Absent,
 }
 
@@ -149,7 +157,9 @@ pub(crate) fn observe(
 
 fn pgdata(layout: &Layout) -> Result<Pgdata, FactsError> {
     let path = layout.pgdata();
-    let Some(entries) = entries(&path)? else { return Ok(Pgdata::Absent { empty_dir: false }) };
+    let Some(entries) = entries(&path)? else {
+        return Ok(Pgdata::Absent { empty_dir: false });
+    };
     if entries == 0 {
         return Ok(Pgdata::Absent { empty_dir: true });
     }
@@ -169,12 +179,17 @@ fn wal_link(layout: &Layout) -> Result<WalLink, FactsError> {
         Err(error) if is_absent(&error) => Ok(WalLink::Missing),
         Err(source) => Err(FactsError::Look { path, source }),
         Ok(meta) if meta.is_symlink() => {
-            let target = fs::read_link(&path)
-                .map_err(|source| FactsError::Look { path: path.clone(), source })?;
+            let target = fs::read_link(&path).map_err(|source| FactsError::Look {
+                path: path.clone(),
+                source,
+            })?;
             if target == layout.wal() {
                 return Ok(WalLink::Linked);
             }
-            Ok(WalLink::Elsewhere { exists: path.exists(), target })
+            Ok(WalLink::Elsewhere {
+                exists: path.exists(),
+                target,
+            })
         }
         Ok(_) => Ok(WalLink::Inside),
     }
@@ -221,7 +236,9 @@ fn extensions(
 ) -> Result<BTreeMap<String, String>, FactsError> {
     let mut found = BTreeMap::new();
     for extension in &manifest.extensions {
-        let path = layout.sharedir_extension().join(format!("{}.control", extension.name));
+        let path = layout
+            .sharedir_extension()
+            .join(format!("{}.control", extension.name));
         if let Some(version) = read(&path)?.as_deref().and_then(default_version) {
             found.insert(extension.name.clone(), version);
         }
@@ -233,8 +250,7 @@ fn extensions(
 fn default_version(control: &str) -> Option<String> {
     control.lines().find_map(|line| {
         let (key, value) = line.split_once('=')?;
-        (key.trim() == "default_version")
-            .then(|| value.trim().trim_matches('\'').to_owned())
+        (key.trim() == "default_version").then(|| value.trim().trim_matches('\'').to_owned())
     })
 }
 
@@ -253,8 +269,10 @@ fn free_name(path: &Path) -> PathBuf {
 }
 
 fn volume_bytes(path: &Path) -> Result<u64, FactsError> {
-    let stat = nix::sys::statvfs::statvfs(path)
-        .map_err(|source| FactsError::VolumeSize { path: path.to_owned(), source })?;
+    let stat = nix::sys::statvfs::statvfs(path).map_err(|source| FactsError::VolumeSize {
+        path: path.to_owned(),
+        source,
+    })?;
     Ok(stat.blocks().saturating_mul(stat.fragment_size()))
 }
 
@@ -270,7 +288,10 @@ fn entries(path: &Path) -> Result<Option<usize>, FactsError> {
     match fs::read_dir(path) {
         Ok(entries) => Ok(Some(entries.count())),
         Err(error) if is_absent(&error) => Ok(None),
-        Err(source) => Err(FactsError::Look { path: path.to_owned(), source }),
+        Err(source) => Err(FactsError::Look {
+            path: path.to_owned(),
+            source,
+        }),
     }
 }
 
@@ -279,12 +300,18 @@ fn read(path: &Path) -> Result<Option<String>, FactsError> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Err(error) if is_absent(&error) => Ok(None),
-        Err(source) => Err(FactsError::Look { path: path.to_owned(), source }),
+        Err(source) => Err(FactsError::Look {
+            path: path.to_owned(),
+            source,
+        }),
     }
 }
 
 fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
 }
 
 #[cfg(test)]
@@ -328,8 +355,14 @@ mod tests {
             assert_eq!(pgdata(&layout).unwrap(), expected, "{files:?}");
         };
         assert_eq!(of(&[]), Pgdata::Absent { empty_dir: false });
-        is(&[("PG_VERSION", "18\n"), ("global/pg_control", "x")], Pgdata::Cluster);
-        is(&[("PG_VERSION", "17\n"), ("global/pg_control", "x")], Pgdata::OtherMajor("17".into()));
+        is(
+            &[("PG_VERSION", "18\n"), ("global/pg_control", "x")],
+            Pgdata::Cluster,
+        );
+        is(
+            &[("PG_VERSION", "17\n"), ("global/pg_control", "x")],
+            Pgdata::OtherMajor("17".into()),
+        );
         is(&[("PG_VERSION", "17\n")], Pgdata::OtherMajor("17".into()));
         is(&[("PG_VERSION", "18\n")], Pgdata::HalfMade);
         is(&[("base/1/1", "x")], Pgdata::HalfMade);

@@ -60,7 +60,10 @@ pub(crate) struct StopAfter {
 
 impl StopAfter {
     #[cfg(feature = "failpoints")]
-    #[expect(clippy::exit, reason = "PID 1 exiting kills every process of the machine: a power cut")]
+    #[expect(
+        clippy::exit,
+        reason = "PID 1 exiting kills every process of the machine: a power cut"
+    )]
     fn reached(self, done: usize) {
         if self.step == Some(done) {
             tracing::warn!("failpoint: the boot ends after step {done}");
@@ -74,7 +77,14 @@ impl StopAfter {
 
 impl Journal {
     pub(crate) fn new(record: BootRecord, total: usize, now: Instant, stop: StopAfter) -> Journal {
-        Journal { record, total, booted_at: now, began: now, closed: false, stop_after: stop }
+        Journal {
+            record,
+            total,
+            booted_at: now,
+            began: now,
+            closed: false,
+            stop_after: stop,
+        }
     }
 
     /// The step with this number, counted from 1 over the whole plan, begins.
@@ -87,7 +97,10 @@ impl Journal {
     pub(crate) fn end(&mut self, now: Instant, number: usize, step: &impl ToString) {
         let ms = millis(now - self.began);
         if ms > 0 {
-            self.record.phases.push(Phase { step: step.to_string(), ms });
+            self.record.phases.push(Phase {
+                step: step.to_string(),
+                ms,
+            });
         }
         self.stop_after.reached(number);
     }

@@ -25,7 +25,7 @@ use crate::fx::clock;
 use crate::layout::Layout;
 use crate::machine::{Machine, MachineError};
 use crate::manifest::{Manifest, ManifestError};
-use crate::metadata::{self, Metadata};
+use crate::metadata::{self, Metadata, Source};
 use crate::settings::{Problems, Settings};
 use crate::sys::user::{Account, AccountError};
 use crate::sys::volume_lock::{LockError, VolumeLock};
@@ -49,11 +49,18 @@ pub(crate) enum BootError {
     #[error(transparent)]
     Lock(#[from] LockError),
     #[error("reading the image's manifest {path}\nHINT: the image is broken; build it again")]
-    ManifestUnreadable { path: PathBuf, source: std::io::Error },
+    ManifestUnreadable {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error(transparent)]
     Manifest(#[from] ManifestError),
     #[error("boot step {number} failed: {step}")]
-    Step { number: usize, step: String, source: ApplyError },
+    Step {
+        number: usize,
+        step: String,
+        source: ApplyError,
+    },
     #[error(
         "{} is held by another machine or process. Nothing was changed.\n\
          HINT: stop the other one first; two postmasters on one volume destroy it", path.display()
@@ -73,14 +80,13 @@ pub(crate) struct Observed {
     pub(crate) lock: Option<VolumeLock>,
 }
 
-/// Reads the metadata, waiting for it if need be, and turns it into settings.
-pub(crate) async fn settings() -> Result<(Settings, Metadata), Problems> {
-    let document = metadata::read().await;
-    let (settings, warnings) = Settings::from_metadata(&document)?;
+/// Text into settings; what is merely odd is logged.
+fn understood(document: &Metadata) -> Result<Settings, Problems> {
+    let (settings, warnings) = Settings::from_metadata(document)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    Ok((settings, document))
+    Ok(settings)
 }
 
 /// Looks at everything, changes nothing but the lock file.
@@ -89,7 +95,10 @@ pub(crate) fn observe(layout: &Layout, settings: Settings) -> Result<Observed, B
     let text = fs::read_to_string(&path)
         .map_err(|source| BootError::ManifestUnreadable { path, source })?;
     let manifest = Manifest::parse(&text)?;
-    let owners = Owners { root: Account::root(), postgres: crate::sys::user::postgres()? };
+    let owners = Owners {
+        root: Account::root(),
+        postgres: crate::sys::user::postgres()?,
+    };
     let lock = VolumeLock::take(&layout.volume_lock())?;
     let now = clock::unix_seconds();
     Ok(Observed {
@@ -134,7 +143,11 @@ impl Observed {
         plan: &Plan,
         journal: &mut Journal,
     ) -> Result<(), BootError> {
-        let disk = Disk { layout, owners: self.owners, now: self.now };
+        let disk = Disk {
+            layout,
+            owners: self.owners,
+            now: self.now,
+        };
         for (index, step) in plan.disk.iter().enumerate() {
             let number = index + 1;
             journal.begin(clock::now(), number, step);
@@ -152,7 +165,8 @@ impl Observed {
 
 /// `beyond-pg boot [--plan]`: the disk half of a boot, by hand, also beside a running supervisor.
 pub(crate) async fn by_hand(layout: &Layout, plan_only: bool) -> Result<(), BootError> {
-    let (settings, document) = settings().await?;
+    let document = metadata::read().await;
+    let settings = understood(&document)?;
     let observed = observe(layout, settings)?;
     let plan = observed.plan(layout)?;
     if plan_only {
@@ -161,32 +175,48 @@ pub(crate) async fn by_hand(layout: &Layout, plan_only: bool) -> Result<(), Boot
     }
     let mut journal = observed.journal(&document, &plan, StopAfter::default());
     observed.apply(layout, &plan, &mut journal).await?;
-    let done = if plan.disk.is_empty() { "nothing to change on disk" } else { "the disk is ready" };
-    let running = if observed.lock.is_some() { "" } else { "; the running servers were not told: reload them" };
+    let done = if plan.disk.is_empty() {
+        "nothing to change on disk"
+    } else {
+        "the disk is ready"
+    };
+    let running = if observed.lock.is_some() {
+        ""
+    } else {
+        "; the running servers were not told: reload them"
+    };
     print(&format!("{done}{running}\n"));
     Ok(())
 }
 
-/// Asks for settings until they are usable. A document that is refused is said once for each of its
-/// versions, then asked for again: restarting would change nothing, and PID 1 must not exit for it.
-pub(crate) async fn settings_at_last() -> (Settings, Metadata) {
+/// Asks for settings until they are usable. A document of the metadata service that is refused is
+/// said once for each of its versions, then asked for again: the platform can mend it at run time.
+/// The environment cannot change any more, so its problems end the machine.
+pub(crate) async fn settings_at_last() -> Result<(Settings, Metadata), Problems> {
     let mut said = String::new();
     loop {
-        match settings().await {
-            Ok(found) => return found,
-            Err(problems) => {
-                let words = problems.to_string();
-                if words != said {
-                    tracing::error!("{words}");
-                    said = words;
-                }
-            }
+        let document = metadata::read().await;
+        let problems = match understood(&document) {
+            Ok(settings) => return Ok((settings, document)),
+            Err(problems) => problems,
+        };
+        match document.source {
+            Source::Environment => return Err(problems),
+            Source::Mmds => {}
+        }
+        let words = problems.to_string();
+        if words != said {
+            tracing::error!("{words}");
+            said = words;
         }
         clock::pause(ASK_AGAIN).await;
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the answer of a command, not a log line")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the answer of a command, not a log line"
+)]
 fn print(text: &str) {
     print!("{text}");
 }

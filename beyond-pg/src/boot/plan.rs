@@ -85,11 +85,18 @@ impl Boot<'_> {
             .chain(wal)
             .chain(inside)
             .chain(self.stale_pid(facts))
+            .chain(
+                ConfFile::ALL
+                    .into_iter()
+                    .filter_map(|file| self.conf(file, facts)),
+            )
             .chain(self.certificate(facts))
-            .chain(ConfFile::ALL.into_iter().filter_map(|file| self.conf(file, facts)))
             .chain(self.stamp(facts))
             .collect();
-        Ok(Plan { disk, bring_up: self.bring_up(facts) })
+        Ok(Plan {
+            disk,
+            bring_up: self.bring_up(facts),
+        })
     }
 
     fn check_supported(&self) -> Result<(), Refusal> {
@@ -103,9 +110,10 @@ impl Boot<'_> {
 
     fn check_identity(&self, facts: &Facts) -> Result<(), Refusal> {
         match (&facts.stamp, self.instance()) {
-            (Some(stamp), Some(ours)) if *stamp != ours => {
-                Err(Refusal::OtherInstance { stamp: stamp.clone(), ours })
-            }
+            (Some(stamp), Some(ours)) if *stamp != ours => Err(Refusal::OtherInstance {
+                stamp: stamp.clone(),
+                ours,
+            }),
             _ => Ok(()),
         }
     }
@@ -114,7 +122,10 @@ impl Boot<'_> {
     fn cluster(&self, facts: &Facts) -> Result<(Vec<DiskStep>, Vec<DiskStep>), Refusal> {
         let path = self.layout.pgdata();
         match &facts.pgdata {
-            Pgdata::OtherMajor(found) => Err(Refusal::OtherMajor { path, found: found.clone() }),
+            Pgdata::OtherMajor(found) => Err(Refusal::OtherMajor {
+                path,
+                found: found.clone(),
+            }),
             Pgdata::NoVersion => Err(Refusal::NoVersion { path }),
             Pgdata::Cluster => {
                 let leftover = facts.staging.then_some(DiskStep::DiscardStaging);
@@ -148,9 +159,10 @@ impl Boot<'_> {
             (WalLink::Inside, WalDir::Absent | WalDir::Empty) => {
                 Ok(vec![DiskStep::MoveWal, DiskStep::LinkWal])
             }
-            (WalLink::Inside, WalDir::Filled) => {
-                Err(Refusal::TwoWals { inside: self.layout.pgdata().join("pg_wal"), wal })
-            }
+            (WalLink::Inside, WalDir::Filled) => Err(Refusal::TwoWals {
+                inside: self.layout.pgdata().join("pg_wal"),
+                wal,
+            }),
             // The boot before was cut between the move and the link.
             (WalLink::Missing | WalLink::Elsewhere { exists: false, .. }, WalDir::Filled) => {
                 Ok(vec![DiskStep::LinkWal])
@@ -158,7 +170,10 @@ impl Boot<'_> {
             (
                 WalLink::Linked | WalLink::Missing | WalLink::Elsewhere { exists: false, .. },
                 WalDir::Absent | WalDir::Empty,
-            ) => Err(Refusal::WalMissing { pgdata: self.layout.pgdata(), wal }),
+            ) => Err(Refusal::WalMissing {
+                pgdata: self.layout.pgdata(),
+                wal,
+            }),
         }
     }
 
@@ -168,8 +183,7 @@ impl Boot<'_> {
     }
 
     fn stale_pid(&self, facts: &Facts) -> Option<DiskStep> {
-        let stale =
-            facts.postmaster_pid && self.holds_volume && facts.pgdata == Pgdata::Cluster;
+        let stale = facts.postmaster_pid && self.holds_volume && facts.pgdata == Pgdata::Cluster;
         stale.then_some(DiskStep::RemoveStalePid)
     }
 
@@ -191,11 +205,13 @@ impl Boot<'_> {
                 FileState::Present { .. } => None,
             },
             Owner::Image => match (file.render(&self.conf_inputs(facts, &tls)), now) {
-                (Some(wanted), FileState::Present { text, right_mode_and_owner: true })
-                    if wanted == *text =>
-                {
-                    None
-                }
+                (
+                    Some(wanted),
+                    FileState::Present {
+                        text,
+                        right_mode_and_owner: true,
+                    },
+                ) if wanted == *text => None,
                 (Some(text), _) => Some(DiskStep::Write { file, text }),
                 (None, FileState::Present { .. }) => Some(DiskStep::Remove(file)),
                 (None, FileState::Absent) => None,

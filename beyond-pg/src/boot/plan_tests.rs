@@ -23,12 +23,19 @@ name = "gone"
 "#;
 
 fn settings(extra: &[(&str, &str)]) -> Settings {
-    let values = [("POSTGRES_PASSWORD", "secret"), ("BEYOND_INSTANCE_ID", "db-1")]
-        .iter()
-        .chain(extra)
-        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-        .collect();
-    let document = Metadata { source: Source::Mmds, values, problems: Vec::new() };
+    let values = [
+        ("POSTGRES_PASSWORD", "secret"),
+        ("BEYOND_INSTANCE_ID", "db-1"),
+    ]
+    .iter()
+    .chain(extra)
+    .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+    .collect();
+    let document = Metadata {
+        source: Source::Mmds,
+        values,
+        problems: Vec::new(),
+    };
     Settings::from_metadata(&document).unwrap().0
 }
 
@@ -42,12 +49,19 @@ fn fresh() -> Facts {
         aside: "/var/lib/postgresql/18/main.half-made.1".into(),
         dirs: BTreeSet::new(),
         files: BTreeMap::new(),
-        tls: TlsFacts { user_managed: false, platform: false, own: Some(Flaw::Missing) },
+        tls: TlsFacts {
+            user_managed: false,
+            platform: false,
+            own: Some(Flaw::Missing),
+        },
         stamp: None,
         volume_bytes: 100 << 30,
         preload: vec!["pg_stat_statements".into(), "pg_cron".into()],
-        extensions: [("vector".to_owned(), "0.8.7".to_owned()), ("pg_cron".into(), "1.6".into())]
-            .into(),
+        extensions: [
+            ("vector".to_owned(), "0.8.7".to_owned()),
+            ("pg_cron".into(), "1.6".into()),
+        ]
+        .into(),
     }
 }
 
@@ -66,7 +80,10 @@ fn booted() -> Facts {
 fn plan_with(settings: &Settings, facts: &Facts) -> Result<Plan, Refusal> {
     Boot {
         settings,
-        machine: &Machine { ram_bytes: 4 << 30, vcpus: 2 },
+        machine: &Machine {
+            ram_bytes: 4 << 30,
+            vcpus: 2,
+        },
         manifest: &Manifest::parse(MANIFEST).unwrap(),
         layout: &Layout::new("/"),
         holds_volume: true,
@@ -79,28 +96,69 @@ fn plan(facts: &Facts) -> Result<Plan, Refusal> {
 }
 
 fn disk(facts: &Facts) -> Vec<String> {
-    plan(facts).unwrap().disk.iter().map(ToString::to_string).collect()
+    plan(facts)
+        .unwrap()
+        .disk
+        .iter()
+        .map(ToString::to_string)
+        .collect()
 }
 
 #[test]
 fn a_first_boot_makes_everything_in_this_order() {
-    insta::assert_snapshot!(plan(&fresh()).unwrap(), @"");
+    insta::assert_snapshot!(plan(&fresh()).unwrap(), @"
+    1/26 make folder /run/beyond-pg (755)
+    2/26 make folder /var/run/postgresql (775)
+    3/26 make folder /var/lib/postgresql (755)
+    4/26 make folder /var/lib/postgresql/18 (755)
+    5/26 initdb
+    6/26 move pg_wal out of PGDATA
+    7/26 link pg_wal
+    8/26 make folder /var/lib/postgresql/18/main/conf.d (700)
+    9/26 make folder /var/lib/postgresql/18/main/beyond (700)
+    10/26 write 00-beyond.conf
+    11/26 write 01-tuning.conf
+    12/26 write 06-tls.conf
+    13/26 create 99-user.conf for the user
+    14/26 create 99-user-hba.conf for the user
+    15/26 write pg_hba.conf
+    16/26 write pg_ident.conf
+    17/26 write pgbouncer.ini
+    18/26 issue a self-signed certificate: there is none
+    19/26 stamp the volume as instance db-1
+    20/26 start Postgres
+    21/26 start PgBouncer
+    22/26 ensure the superuser's password
+    23/26 ensure the pooler's role and auth_query function
+    24/26 ensure extension vector 0.8.7 in postgres
+    25/26 ensure extension pg_cron 1.6 in postgres
+    26/26 log in as a client would
+    ");
 }
 
 #[test]
 fn a_volume_that_is_as_it_should_be_needs_nothing() {
     let layout = Layout::new("/");
     let mut facts = booted();
-    facts.dirs = wanted_dirs(&layout).into_iter().map(|dir| dir.path).collect();
+    facts.dirs = wanted_dirs(&layout)
+        .into_iter()
+        .map(|dir| dir.path)
+        .collect();
     for step in plan(&facts).unwrap().disk {
         match step {
             DiskStep::Write { file, text } => {
-                let state = FileState::Present { text, right_mode_and_owner: true };
+                let state = FileState::Present {
+                    text,
+                    right_mode_and_owner: true,
+                };
                 facts.files.insert(file, state);
             }
             DiskStep::CreateForUser(file) => {
                 let text = String::new();
-                let state = FileState::Present { text, right_mode_and_owner: true };
+                let state = FileState::Present {
+                    text,
+                    right_mode_and_owner: true,
+                };
                 facts.files.insert(file, state);
             }
             step => panic!("{step}"),
@@ -114,17 +172,35 @@ fn a_conf_file_with_a_foreign_mode_is_written_again_and_a_users_is_not() {
     let mut facts = booted();
     for file in ConfFile::ALL {
         let text = "work_mem = '1GB'".to_owned();
-        facts.files.insert(file, FileState::Present { text, right_mode_and_owner: false });
+        facts.files.insert(
+            file,
+            FileState::Present {
+                text,
+                right_mode_and_owner: false,
+            },
+        );
     }
     let steps = disk(&facts);
-    assert!(steps.contains(&"write 00-beyond.conf".to_owned()), "{steps:?}");
-    assert!(steps.contains(&"remove 02-durability.conf".to_owned()), "{steps:?}");
-    assert!(!steps.iter().any(|step| step.contains("99-user")), "{steps:?}");
+    assert!(
+        steps.contains(&"write 00-beyond.conf".to_owned()),
+        "{steps:?}"
+    );
+    assert!(
+        steps.contains(&"remove 02-durability.conf".to_owned()),
+        "{steps:?}"
+    );
+    assert!(
+        !steps.iter().any(|step| step.contains("99-user")),
+        "{steps:?}"
+    );
 }
 
 #[test]
 fn another_major_version_is_refused() {
-    let facts = Facts { pgdata: Pgdata::OtherMajor("17".into()), ..booted() };
+    let facts = Facts {
+        pgdata: Pgdata::OtherMajor("17".into()),
+        ..booted()
+    };
     assert_eq!(
         plan(&facts).unwrap_err().to_string(),
         "/var/lib/postgresql/18/main belongs to PostgreSQL 17; this image is PostgreSQL 18. \
@@ -136,10 +212,16 @@ fn another_major_version_is_refused() {
 
 #[test]
 fn a_volume_of_another_instance_is_refused() {
-    let facts = Facts { stamp: Some("parent".into()), ..booted() };
+    let facts = Facts {
+        stamp: Some("parent".into()),
+        ..booted()
+    };
     assert_eq!(
         plan(&facts),
-        Err(Refusal::OtherInstance { stamp: "parent".into(), ours: "db-1".into() })
+        Err(Refusal::OtherInstance {
+            stamp: "parent".into(),
+            ours: "db-1".into()
+        })
     );
 }
 
@@ -149,24 +231,49 @@ fn a_cluster_without_its_wal_is_refused_rather_than_started_empty() {
         (WalLink::Linked, WalDir::Absent),
         (WalLink::Linked, WalDir::Empty),
         (WalLink::Missing, WalDir::Absent),
-        (WalLink::Elsewhere { target: "/mnt".into(), exists: false }, WalDir::Empty),
+        (
+            WalLink::Elsewhere {
+                target: "/mnt".into(),
+                exists: false,
+            },
+            WalDir::Empty,
+        ),
     ] {
-        let facts = Facts { wal_link, wal_dir, ..booted() };
-        assert!(matches!(plan(&facts), Err(Refusal::WalMissing { .. })), "{facts:?}");
+        let facts = Facts {
+            wal_link,
+            wal_dir,
+            ..booted()
+        };
+        assert!(
+            matches!(plan(&facts), Err(Refusal::WalMissing { .. })),
+            "{facts:?}"
+        );
     }
 }
 
 #[test]
 fn wal_in_two_places_or_without_a_cluster_is_refused() {
-    let two = Facts { wal_link: WalLink::Inside, ..booted() };
+    let two = Facts {
+        wal_link: WalLink::Inside,
+        ..booted()
+    };
     assert!(matches!(plan(&two), Err(Refusal::TwoWals { .. })));
-    let orphaned = Facts { wal_dir: WalDir::Filled, ..fresh() };
-    assert!(matches!(plan(&orphaned), Err(Refusal::WalWithoutCluster { .. })));
+    let orphaned = Facts {
+        wal_dir: WalDir::Filled,
+        ..fresh()
+    };
+    assert!(matches!(
+        plan(&orphaned),
+        Err(Refusal::WalWithoutCluster { .. })
+    ));
 }
 
 #[test]
 fn a_half_made_cluster_is_set_aside_before_another_is_made() {
-    let steps = disk(&Facts { pgdata: Pgdata::HalfMade, ..fresh() });
+    let steps = disk(&Facts {
+        pgdata: Pgdata::HalfMade,
+        ..fresh()
+    });
     let position = |words: &str| steps.iter().position(|step| step.starts_with(words));
     assert!(position("set the half-made").unwrap() < position("initdb").unwrap());
 }
@@ -174,11 +281,20 @@ fn a_half_made_cluster_is_set_aside_before_another_is_made() {
 #[test]
 fn what_lies_in_a_half_made_cluster_counts_for_nothing() {
     let layout = Layout::new("/");
-    let mut facts = Facts { pgdata: Pgdata::HalfMade, stamp: Some("db-1".into()), ..fresh() };
-    facts.dirs = wanted_dirs(&layout).into_iter().map(|dir| dir.path).collect();
+    let mut facts = Facts {
+        pgdata: Pgdata::HalfMade,
+        stamp: Some("db-1".into()),
+        ..fresh()
+    };
+    facts.dirs = wanted_dirs(&layout)
+        .into_iter()
+        .map(|dir| dir.path)
+        .collect();
     let steps = plan(&facts).unwrap().disk;
     let made = |path| {
-        steps.iter().any(|step| matches!(step, DiskStep::MakeDir(Dir { path: made, .. }) if *made == path))
+        steps
+            .iter()
+            .any(|step| matches!(step, DiskStep::MakeDir(Dir { path: made, .. }) if *made == path))
     };
     assert!(made(layout.confd()));
     assert!(!made(layout.major_dir()));
@@ -187,22 +303,39 @@ fn what_lies_in_a_half_made_cluster_counts_for_nothing() {
 
 #[test]
 fn a_pid_file_is_stale_only_for_whoever_holds_the_volume() {
-    let facts = Facts { postmaster_pid: true, ..booted() };
+    let facts = Facts {
+        postmaster_pid: true,
+        ..booted()
+    };
     assert!(disk(&facts).contains(&DiskStep::RemoveStalePid.to_string()));
     let beside = Boot {
         settings: &settings(&[]),
-        machine: &Machine { ram_bytes: 4 << 30, vcpus: 2 },
+        machine: &Machine {
+            ram_bytes: 4 << 30,
+            vcpus: 2,
+        },
         manifest: &Manifest::parse(MANIFEST).unwrap(),
         layout: &Layout::new("/"),
         holds_volume: false,
     };
-    assert!(!beside.plan(&facts).unwrap().disk.contains(&DiskStep::RemoveStalePid));
+    assert!(
+        !beside
+            .plan(&facts)
+            .unwrap()
+            .disk
+            .contains(&DiskStep::RemoveStalePid)
+    );
 }
 
 #[test]
 fn what_is_not_built_yet_is_refused_before_anything_is_touched() {
-    let refusal = plan_with(&settings(&[("BEYOND_PG_ARCHIVE_TARGET", "s3://b/p")]), &fresh());
-    let Err(Refusal::Unsupported(words)) = refusal else { panic!("{refusal:?}") };
+    let refusal = plan_with(
+        &settings(&[("BEYOND_PG_ARCHIVE_TARGET", "s3://bucket/prefix")]),
+        &fresh(),
+    );
+    let Err(Refusal::Unsupported(words)) = refusal else {
+        panic!("{refusal:?}")
+    };
     assert!(words.contains("BEYOND_PG_ARCHIVE_TARGET"), "{words}");
 }
 
@@ -210,8 +343,17 @@ fn what_is_not_built_yet_is_refused_before_anything_is_touched() {
 fn an_extension_goes_where_the_manifest_says_and_one_the_image_lacks_goes_nowhere() {
     let plan = plan_with(&settings(&[("POSTGRES_DATABASE", "app")]), &booted()).unwrap();
     let items: Vec<String> = plan.bring_up.iter().map(ToString::to_string).collect();
-    assert!(items.contains(&"ensure database app".to_owned()), "{items:?}");
-    assert!(items.contains(&"ensure extension vector 0.8.7 in app".to_owned()), "{items:?}");
-    assert!(items.contains(&"ensure extension pg_cron 1.6 in postgres".to_owned()), "{items:?}");
+    assert!(
+        items.contains(&"ensure database app".to_owned()),
+        "{items:?}"
+    );
+    assert!(
+        items.contains(&"ensure extension vector 0.8.7 in app".to_owned()),
+        "{items:?}"
+    );
+    assert!(
+        items.contains(&"ensure extension pg_cron 1.6 in postgres".to_owned()),
+        "{items:?}"
+    );
     assert!(!items.iter().any(|item| item.contains("gone")), "{items:?}");
 }

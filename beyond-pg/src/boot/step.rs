@@ -20,17 +20,25 @@ pub(crate) struct Plan {
 pub(crate) enum DiskStep {
     MakeDir(Dir),
     /// A PGDATA without `global/pg_control` is moved out of the way, never deleted (facts C 50).
-    SetAside { from: PathBuf, to: PathBuf },
+    SetAside {
+        from: PathBuf,
+        to: PathBuf,
+    },
     /// What an initdb that was cut left behind.
     DiscardStaging,
     InitDb,
     MoveWal,
     LinkWal,
     RemoveStalePid,
-    Write { file: ConfFile, text: String },
+    Write {
+        file: ConfFile,
+        text: String,
+    },
     Remove(ConfFile),
     CreateForUser(ConfFile),
-    IssueCertificate { why: String },
+    IssueCertificate {
+        why: String,
+    },
     Stamp(String),
 }
 
@@ -86,17 +94,26 @@ impl fmt::Display for DiskStep {
                 write!(f, "make folder {} ({:03o})", dir.path.display(), dir.mode)
             }
             DiskStep::SetAside { from, to } => {
-                write!(f, "set the half-made {} aside as {}", from.display(), to.display())
+                write!(
+                    f,
+                    "set the half-made {} aside as {}",
+                    from.display(),
+                    to.display()
+                )
             }
             DiskStep::DiscardStaging => write!(f, "discard an initdb that was cut"),
             DiskStep::InitDb => write!(f, "initdb"),
             DiskStep::MoveWal => write!(f, "move pg_wal out of PGDATA"),
             DiskStep::LinkWal => write!(f, "link pg_wal"),
-            DiskStep::RemoveStalePid => write!(f, "remove the postmaster.pid of a machine that is gone"),
+            DiskStep::RemoveStalePid => {
+                write!(f, "remove the postmaster.pid of a machine that is gone")
+            }
             DiskStep::Write { file, .. } => write!(f, "write {}", file.name()),
             DiskStep::Remove(file) => write!(f, "remove {}", file.name()),
             DiskStep::CreateForUser(file) => write!(f, "create {} for the user", file.name()),
-            DiskStep::IssueCertificate { why } => write!(f, "issue a self-signed certificate: {why}"),
+            DiskStep::IssueCertificate { why } => {
+                write!(f, "issue a self-signed certificate: {why}")
+            }
             DiskStep::Stamp(instance) => write!(f, "stamp the volume as instance {instance}"),
         }
     }

@@ -1,5 +1,8 @@
 //! The only clock of the process. The core takes time as an argument.
-#![expect(clippy::disallowed_methods, reason = "this is the home of the clock and of every wait")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this is the home of the clock and of every wait"
+)]
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 

@@ -6,7 +6,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::LazyLock;
 
@@ -40,12 +40,21 @@ pub(crate) enum ExecError {
     #[error("waiting for {program}")]
     Wait { program: PathBuf, source: io::Error },
     #[error("{program} ended with {status}; its last lines:\n{tail}")]
-    Failed { program: PathBuf, status: ExitStatus, tail: String },
+    Failed {
+        program: PathBuf,
+        status: ExitStatus,
+        tail: String,
+    },
 }
 
 impl Program {
     pub(crate) fn new(path: impl Into<PathBuf>) -> Program {
-        Program { path: path.into(), args: Vec::new(), env: Vec::new(), user: None }
+        Program {
+            path: path.into(),
+            args: Vec::new(),
+            env: Vec::new(),
+            user: None,
+        }
     }
 
     pub(crate) fn arg(mut self, arg: impl AsRef<OsStr>) -> Program {
@@ -70,7 +79,11 @@ impl Program {
 
     fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
-        command.args(&self.args).env_clear().envs(self.env.iter().cloned()).stdin(Stdio::null());
+        command
+            .args(&self.args)
+            .env_clear()
+            .envs(self.env.iter().cloned())
+            .stdin(Stdio::null());
         if let Some(user) = self.user {
             // std drops the supplementary groups as well when it changes the user as root.
             command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
@@ -85,21 +98,29 @@ impl Program {
                 let pid = child.id();
                 Ok((child, pid))
             })
-            .map_err(|source| ExecError::Spawn { program: self.path.clone(), source })
+            .map_err(|source| ExecError::Spawn {
+                program: self.path.clone(),
+                source,
+            })
     }
 
     /// Runs to the end and returns what it wrote to stdout.
     pub(crate) async fn run(&self) -> Result<String, ExecError> {
         let mut command = self.command();
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
         let child = self.spawn_command(&mut command)?;
         let pid = child.id();
         let output = child.wait_with_output().await;
         if let Some(pid) = pid {
             CHILDREN.release(pid);
         }
-        let output =
-            output.map_err(|source| ExecError::Wait { program: self.path.clone(), source })?;
+        let output = output.map_err(|source| ExecError::Wait {
+            program: self.path.clone(),
+            source,
+        })?;
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
@@ -116,7 +137,11 @@ impl Program {
         let mut command = self.command();
         let child = self.spawn_command(&mut command)?;
         let pid = child.id();
-        Ok(Running { program: self.path.clone(), child, pid })
+        Ok(Running {
+            program: self.path.clone(),
+            child,
+            pid,
+        })
     }
 }
 
@@ -136,11 +161,10 @@ impl Running {
 
     /// Waits for the end. Safe to drop and call again.
     pub(crate) async fn wait(&mut self) -> Result<ExitStatus, ExecError> {
-        let status = self
-            .child
-            .wait()
-            .await
-            .map_err(|source| ExecError::Wait { program: self.program.clone(), source })?;
+        let status = self.child.wait().await.map_err(|source| ExecError::Wait {
+            program: self.program.clone(),
+            source,
+        })?;
         if let Some(pid) = self.pid {
             CHILDREN.release(pid);
         }
@@ -150,7 +174,9 @@ impl Running {
 
 /// Sends a signal. A process that is already gone is fine: its exit is on the way.
 pub(crate) fn signal(pid: u32, signal: Signal) -> Result<(), nix::Error> {
-    let Ok(pid) = i32::try_from(pid) else { return Ok(()) };
+    let Ok(pid) = i32::try_from(pid) else {
+        return Ok(());
+    };
     match kill(Pid::from_raw(pid), signal) {
         Ok(()) | Err(nix::Error::ESRCH) => Ok(()),
         Err(errno) => Err(errno),
@@ -160,11 +186,6 @@ pub(crate) fn signal(pid: u32, signal: Signal) -> Result<(), nix::Error> {
 /// Takes the dead children that nobody awaits.
 pub(crate) fn reap_orphans() -> usize {
     CHILDREN.reap_orphans()
-}
-
-/// Whether an executable or library of the image is there.
-pub(crate) fn exists(path: &Path) -> bool {
-    path.exists()
 }
 
 fn tail(words: &str) -> String {
@@ -192,7 +213,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_child_sees_only_the_environment_it_was_given() {
-        let seen = Program::new("/usr/bin/env").env("LANG", "C.UTF-8").run().await.unwrap();
+        let seen = Program::new("/usr/bin/env")
+            .env("LANG", "C.UTF-8")
+            .run()
+            .await
+            .unwrap();
         assert_eq!(seen, "LANG=C.UTF-8\n");
     }
 

@@ -2,7 +2,6 @@
 //!
 //! A file that was only written may come back from a host loss as a run of NUL bytes (substrate B.3),
 //! so nothing here returns before the file and the folder that names it are on disk.
-#![expect(clippy::disallowed_methods, reason = "this is the home of writing files")]
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
@@ -26,7 +25,11 @@ pub(crate) struct FsError {
 impl FsError {
     fn on(tried: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FsError {
         let path = path.to_owned();
-        move |source| FsError { tried, path, source }
+        move |source| FsError {
+            tried,
+            path,
+            source,
+        }
     }
 }
 
@@ -46,12 +49,14 @@ pub(crate) fn write_atomic(
         .mode(mode)
         .open(&temporary)
         .map_err(FsError::on("creating", &temporary))?;
-    file.write_all(bytes).map_err(FsError::on("writing", &temporary))?;
+    file.write_all(bytes)
+        .map_err(FsError::on("writing", &temporary))?;
     // The mode again: open(2) applies the umask.
     file.set_permissions(Permissions::from_mode(mode))
         .map_err(FsError::on("setting the mode of", &temporary))?;
     give(&temporary, owner)?;
-    file.sync_all().map_err(FsError::on("flushing", &temporary))?;
+    file.sync_all()
+        .map_err(FsError::on("flushing", &temporary))?;
     rename(&temporary, path)
 }
 
@@ -67,7 +72,11 @@ pub(crate) fn create_if_absent(path: &Path, mode: u32, owner: Account) -> Result
 pub(crate) fn make_dir(path: &Path, mode: u32, owner: Account) -> Result<(), FsError> {
     match fs::create_dir(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            return Err(FsError { tried: "making the folder", path: path.to_owned(), source: error });
+            return Err(FsError {
+                tried: "making the folder",
+                path: path.to_owned(),
+                source: error,
+            });
         }
         _ => {}
     }
@@ -108,7 +117,11 @@ pub(crate) fn remove_if_present(path: &Path) -> Result<(), FsError> {
     match fs::remove_file(path) {
         Ok(()) => sync_dir(parent(path)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(source) => Err(FsError { tried: "removing", path: path.to_owned(), source }),
+        Err(source) => Err(FsError {
+            tried: "removing",
+            path: path.to_owned(),
+            source,
+        }),
     }
 }
 
@@ -117,7 +130,11 @@ pub(crate) fn remove_tree_if_present(path: &Path) -> Result<(), FsError> {
     match fs::remove_dir_all(path) {
         Ok(()) => sync_dir(parent(path)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(source) => Err(FsError { tried: "removing the tree", path: path.to_owned(), source }),
+        Err(source) => Err(FsError {
+            tried: "removing the tree",
+            path: path.to_owned(),
+            source,
+        }),
     }
 }
 
@@ -130,7 +147,9 @@ pub(crate) fn sync_filesystem(path: &Path) -> Result<(), FsError> {
 
 fn sync_dir(path: &Path) -> Result<(), FsError> {
     let folder = File::open(path).map_err(FsError::on("opening the folder", path))?;
-    folder.sync_all().map_err(FsError::on("flushing the folder", path))
+    folder
+        .sync_all()
+        .map_err(FsError::on("flushing the folder", path))
 }
 
 fn give(path: &Path, owner: Account) -> Result<(), FsError> {
@@ -149,6 +168,7 @@ fn sibling(path: &Path, suffix: &str) -> PathBuf {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the tests lay files out")]
 mod tests {
     use super::*;
     use std::os::unix::fs::MetadataExt as _;
@@ -161,14 +181,24 @@ mod tests {
         write_atomic(&path, b"second", 0o640, Account::current()).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"second");
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o640);
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file is left");
+        assert_eq!(
+            fs::read_dir(dir.path()).unwrap().count(),
+            1,
+            "no temporary file is left"
+        );
     }
 
     #[test]
     fn a_temporary_file_left_by_a_cut_boot_does_not_stop_the_next_one() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("a.conf.tmp"), b"half").unwrap();
-        write_atomic(&dir.path().join("a.conf"), b"whole", 0o600, Account::current()).unwrap();
+        write_atomic(
+            &dir.path().join("a.conf"),
+            b"whole",
+            0o600,
+            Account::current(),
+        )
+        .unwrap();
         assert_eq!(fs::read(dir.path().join("a.conf")).unwrap(), b"whole");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }

@@ -44,15 +44,22 @@ pub(crate) fn initdb(layout: &Layout, user: Account) -> Program {
 
 /// `pg_controldata` of the live PGDATA.
 pub(crate) fn controldata(layout: &Layout, user: Account) -> Program {
-    program(layout, "pg_controldata", user).env("LC_ALL", "C").arg("-D").arg(layout.pgdata())
+    program(layout, "pg_controldata", user)
+        .env("LC_ALL", "C")
+        .arg("-D")
+        .arg(layout.pgdata())
 }
 
 /// The postmaster.
 pub(crate) fn postmaster(layout: &Layout, user: Account) -> Program {
-    program(layout, "postgres", user).arg("-D").arg(layout.pgdata()).arg("-c").arg(format!(
-        "config_file={}",
-        layout.etc_postgres().join("postgresql.conf").display()
-    ))
+    program(layout, "postgres", user)
+        .arg("-D")
+        .arg(layout.pgdata())
+        .arg("-c")
+        .arg(format!(
+            "config_file={}",
+            layout.etc_postgres().join("postgresql.conf").display()
+        ))
 }
 
 /// PgBouncer, which logs server connections in as its OS user over the socket (I-002).

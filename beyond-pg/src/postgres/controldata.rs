@@ -33,7 +33,12 @@ impl ControlData {
             .filter_map(|line| line.split_once(':'))
             .map(|(key, value)| (key.trim(), value.trim()))
             .collect();
-        let line = |key| lines.get(key).copied().ok_or(ControlDataError::Missing(key));
+        let line = |key| {
+            lines
+                .get(key)
+                .copied()
+                .ok_or(ControlDataError::Missing(key))
+        };
         Ok(ControlData {
             state: line("Database cluster state")?.to_owned(),
             system_id: value(&line, "Database system identifier")?,
@@ -53,7 +58,12 @@ fn value<'a, T: std::str::FromStr>(
     key: &'static str,
 ) -> Result<T, ControlDataError> {
     let text = line(key)?;
-    text.parse().ok().ok_or_else(|| ControlDataError::Malformed { key, value: text.to_owned() })
+    text.parse()
+        .ok()
+        .ok_or_else(|| ControlDataError::Malformed {
+            key,
+            value: text.to_owned(),
+        })
 }
 
 #[cfg(test)]
@@ -84,7 +94,11 @@ Latest checkpoint's TimeLineID:       1
             }
         );
         assert!(!ControlData::parse(OUTPUT).unwrap().is_clean());
-        assert!(ControlData::parse(&OUTPUT.replace("in production", "shut down")).unwrap().is_clean());
+        assert!(
+            ControlData::parse(&OUTPUT.replace("in production", "shut down"))
+                .unwrap()
+                .is_clean()
+        );
     }
 
     #[test]

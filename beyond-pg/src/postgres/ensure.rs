@@ -24,7 +24,11 @@ pub(crate) enum Ensure {
     SuperuserPassword,
     PoolerAccess,
     Database(String),
-    Extension { database: String, extension: Extension, available: String },
+    Extension {
+        database: String,
+        extension: Extension,
+        available: String,
+    },
 }
 
 impl fmt::Display for Ensure {
@@ -33,8 +37,16 @@ impl fmt::Display for Ensure {
             Ensure::SuperuserPassword => write!(f, "ensure the superuser's password"),
             Ensure::PoolerAccess => write!(f, "ensure the pooler's role and auth_query function"),
             Ensure::Database(name) => write!(f, "ensure database {name}"),
-            Ensure::Extension { database, extension, available } => {
-                write!(f, "ensure extension {} {available} in {database}", extension.name)
+            Ensure::Extension {
+                database,
+                extension,
+                available,
+            } => {
+                write!(
+                    f,
+                    "ensure extension {} {available} in {database}",
+                    extension.name
+                )
             }
         }
     }
@@ -61,10 +73,13 @@ pub(crate) enum Outcome {
 pub(crate) enum EnsureError {
     #[error(transparent)]
     Session(#[from] SessionError),
-    #[error("making a SCRAM verifier: the system has no randomness")]
-    Random,
+    #[error("making a SCRAM verifier: the system gave no randomness")]
+    Random(#[source] ring::error::Unspecified),
     #[error("{item}")]
-    Sql { item: String, source: tokio_postgres::Error },
+    Sql {
+        item: String,
+        source: tokio_postgres::Error,
+    },
 }
 
 /// The sessions of one post-start pass: one for each database, opened when first needed.
@@ -76,25 +91,42 @@ pub(crate) struct PostStart<'a> {
 
 impl<'a> PostStart<'a> {
     pub(crate) fn new(layout: &'a Layout, password: &'a Secret) -> PostStart<'a> {
-        PostStart { layout, password, sessions: BTreeMap::new() }
+        PostStart {
+            layout,
+            password,
+            sessions: BTreeMap::new(),
+        }
     }
 
     pub(crate) async fn apply(&mut self, item: &Ensure) -> Result<Outcome, EnsureError> {
-        let sql = |source| EnsureError::Sql { item: item.to_string(), source };
+        let sql = |source| EnsureError::Sql {
+            item: item.to_string(),
+            source,
+        };
         match item {
             Ensure::SuperuserPassword => {
-                let verifier = scram::verifier(self.password).map_err(|_| EnsureError::Random)?;
                 let password = self.password;
                 let session = self.session(MAINTENANCE_DATABASE).await?;
-                superuser_password(session, password, &verifier).await.map_err(sql)
+                let stored = superuser_verifier(session).await.map_err(sql)?;
+                if stored.is_some_and(|stored| scram::matches(&stored, password)) {
+                    return Ok(Outcome::Unchanged);
+                }
+                let verifier = scram::verifier(password).map_err(EnsureError::Random)?;
+                set_superuser_verifier(session, &verifier)
+                    .await
+                    .map_err(sql)
             }
-            Ensure::PoolerAccess => {
-                pooler_access(self.session(MAINTENANCE_DATABASE).await?).await.map_err(sql)
-            }
-            Ensure::Database(name) => {
-                database(self.session(MAINTENANCE_DATABASE).await?, name).await.map_err(sql)
-            }
-            Ensure::Extension { database, extension, available } => {
+            Ensure::PoolerAccess => pooler_access(self.session(MAINTENANCE_DATABASE).await?)
+                .await
+                .map_err(sql),
+            Ensure::Database(name) => database(self.session(MAINTENANCE_DATABASE).await?, name)
+                .await
+                .map_err(sql),
+            Ensure::Extension {
+                database,
+                extension,
+                available,
+            } => {
                 let session = self.session(database).await?;
                 install(session, extension, available).await.map_err(sql)
             }
@@ -103,7 +135,11 @@ impl<'a> PostStart<'a> {
 
     async fn session(&mut self, database: &str) -> Result<&mut Session, SessionError> {
         // A session whose backend is gone (a crash between two steps) is opened again.
-        if self.sessions.get(database).is_none_or(|session| session.is_closed()) {
+        if self
+            .sessions
+            .get(database)
+            .is_none_or(|session| session.is_closed())
+        {
             let session = Session::open(self.layout, database).await?;
             self.sessions.insert(database.to_owned(), session);
         }
@@ -122,17 +158,15 @@ const UNSEEN: &str = "SET LOCAL log_statement = 'none';
     SET LOCAL log_min_error_statement = 'panic';
     SET LOCAL pg_stat_statements.track_utility = off;";
 
-async fn superuser_password(
-    session: &mut Session,
-    password: &Secret,
-    verifier: &str,
-) -> Sql<Outcome> {
+async fn superuser_verifier(session: &Session) -> Sql<Option<String>> {
     let query = "SELECT rolpassword FROM pg_authid WHERE rolname = $1";
-    let row = session.query_opt(query, &[&SUPERUSER]).await?;
-    let stored: Option<String> = row.and_then(|row| row.get(0));
-    if stored.is_some_and(|stored| scram::matches(&stored, password)) {
-        return Ok(Outcome::Unchanged);
-    }
+    Ok(session
+        .query_opt(query, &[&SUPERUSER])
+        .await?
+        .and_then(|row| row.get(0)))
+}
+
+async fn set_superuser_verifier(session: &mut Session, verifier: &str) -> Sql<Outcome> {
     let transaction = session.transaction().await?;
     transaction.batch_execute(UNSEEN).await?;
     let alter = format!("ALTER ROLE {SUPERUSER} PASSWORD {}", literal(verifier));
@@ -167,7 +201,10 @@ const POOLER_ACCESS_IS_RIGHT: &str = "
                         AND has_function_privilege(r.oid, p.oid, 'EXECUTE')))";
 
 async fn pooler_access(session: &mut Session) -> Sql<Outcome> {
-    let right: bool = session.query_one(POOLER_ACCESS_IS_RIGHT, &[&GET_AUTH_BODY]).await?.get(0);
+    let right: bool = session
+        .query_one(POOLER_ACCESS_IS_RIGHT, &[&GET_AUTH_BODY])
+        .await?
+        .get(0);
     if right {
         return Ok(Outcome::Unchanged);
     }
@@ -201,27 +238,35 @@ async fn create_pooler_access(transaction: &Transaction<'_>) -> Sql<()> {
 }
 
 async fn database(session: &mut Session, name: &str) -> Sql<Outcome> {
-    let exists = session.query_opt("SELECT FROM pg_database WHERE datname = $1", &[&name]).await?;
+    let exists = session
+        .query_opt("SELECT FROM pg_database WHERE datname = $1", &[&name])
+        .await?;
     if exists.is_some() {
         return Ok(Outcome::Unchanged);
     }
     // Not allowed in a transaction block; by itself it is atomic.
-    session.batch_execute(&format!("CREATE DATABASE {}", identifier(name))).await?;
+    session
+        .batch_execute(&format!("CREATE DATABASE {}", identifier(name)))
+        .await?;
     Ok(Outcome::Changed(format!("created database {name}")))
 }
 
 async fn install(session: &mut Session, extension: &Extension, available: &str) -> Sql<Outcome> {
     let name = identifier(&extension.name);
     let query = "SELECT extversion FROM pg_extension WHERE extname = $1";
-    let installed: Option<String> =
-        session.query_opt(query, &[&extension.name]).await?.map(|row| row.get(0));
+    let installed: Option<String> = session
+        .query_opt(query, &[&extension.name])
+        .await?
+        .map(|row| row.get(0));
     if installed.as_deref() == Some(available) {
         return Ok(Outcome::Unchanged);
     }
     let transaction = session.transaction().await?;
     let change = match installed {
         Some(installed) => {
-            transaction.batch_execute(&format!("ALTER EXTENSION {name} UPDATE")).await?;
+            transaction
+                .batch_execute(&format!("ALTER EXTENSION {name} UPDATE"))
+                .await?;
             format!("updated extension {name} from {installed} to {available}")
         }
         None => {
@@ -261,7 +306,10 @@ mod tests {
 
     #[test]
     fn names_and_strings_cannot_end_their_quotes() {
-        assert_eq!(identifier(r#"a"; DROP TABLE b; --"#), r#""a""; DROP TABLE b; --""#);
+        assert_eq!(
+            identifier(r#"a"; DROP TABLE b; --"#),
+            r#""a""; DROP TABLE b; --""#
+        );
         assert_eq!(literal("a'; --"), "'a''; --'");
     }
 

@@ -24,11 +24,19 @@ const DEADLINE: Duration = Duration::from_secs(5);
 #[derive(Debug, Error)]
 pub(crate) enum LoginError {
     #[error("reading the certificate {path} that clients are shown")]
-    Certificate { path: PathBuf, source: rustls::pki_types::pem::Error },
+    Certificate {
+        path: PathBuf,
+        source: rustls::pki_types::pem::Error,
+    },
     #[error("setting up TLS")]
     Tls(#[from] rustls::Error),
     #[error("logging in through the pooler on port {port} as `{user}` to `{database}`")]
-    Refused { port: u16, user: String, database: String, source: tokio_postgres::Error },
+    Refused {
+        port: u16,
+        user: String,
+        database: String,
+        source: tokio_postgres::Error,
+    },
     #[error("logging in through the pooler on port {port}: no answer within 5 s")]
     Silent { port: u16 },
 }
@@ -47,7 +55,9 @@ impl Login<'_> {
     pub(crate) async fn attempt(&self) -> Result<(), LoginError> {
         match tokio::time::timeout(DEADLINE, self.select_one()).await {
             Ok(answer) => answer,
-            Err(_) => Err(LoginError::Silent { port: wire::ports::POOLER }),
+            Err(_) => Err(LoginError::Silent {
+                port: wire::ports::POOLER,
+            }),
         }
     }
 
@@ -77,10 +87,12 @@ impl Login<'_> {
     }
 
     fn client_config(&self) -> Result<ClientConfig, LoginError> {
-        let pinned = CertificateDer::from_pem_slice(
-            &fs::read(&self.certificate).unwrap_or_default(),
-        )
-        .map_err(|source| LoginError::Certificate { path: self.certificate.clone(), source })?;
+        let pinned =
+            CertificateDer::from_pem_slice(&fs::read(&self.certificate).unwrap_or_default())
+                .map_err(|source| LoginError::Certificate {
+                    path: self.certificate.clone(),
+                    source,
+                })?;
         let provider = Arc::new(ring::default_provider());
         Ok(ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()?
@@ -143,6 +155,8 @@ impl ServerCertVerifier for Pinned {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }

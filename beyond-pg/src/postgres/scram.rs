@@ -25,7 +25,9 @@ pub(crate) fn verifier(password: &Secret) -> Result<String, ring::error::Unspeci
 
 /// Whether `stored` was made from `password`. Anything but a SCRAM-SHA-256 verifier was not.
 pub(crate) fn matches(stored: &str, password: &Secret) -> bool {
-    let Some((iterations, salt)) = parse(stored) else { return false };
+    let Some((iterations, salt)) = parse(stored) else {
+        return false;
+    };
     render(password, &salt, iterations) == stored
 }
 
@@ -40,10 +42,15 @@ fn render(password: &Secret, salt: &[u8], iterations: NonZeroU32) -> String {
     let prepared = stringprep::saslprep(password.expose());
     let bytes = prepared.as_deref().unwrap_or(password.expose()).as_bytes();
     let mut salted = [0; digest::SHA256_OUTPUT_LEN];
-    pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, iterations, salt, bytes, &mut salted);
+    pbkdf2::derive(
+        pbkdf2::PBKDF2_HMAC_SHA256,
+        iterations,
+        salt,
+        bytes,
+        &mut salted,
+    );
     let key = hmac::Key::new(hmac::HMAC_SHA256, &salted);
-    let stored_key =
-        digest::digest(&digest::SHA256, hmac::sign(&key, b"Client Key").as_ref());
+    let stored_key = digest::digest(&digest::SHA256, hmac::sign(&key, b"Client Key").as_ref());
     let server_key = hmac::sign(&key, b"Server Key");
     format!(
         "SCRAM-SHA-256${iterations}:{}${}:{}",
@@ -84,7 +91,13 @@ mod tests {
 
     #[test]
     fn what_is_not_a_verifier_matches_nothing() {
-        for stored in ["", "md5abc", "SCRAM-SHA-256$", "SCRAM-SHA-256$0:AA==$a:b", "pencil"] {
+        for stored in [
+            "",
+            "md5abc",
+            "SCRAM-SHA-256$",
+            "SCRAM-SHA-256$0:AA==$a:b",
+            "pencil",
+        ] {
             assert!(!matches(stored, &Secret::new("pencil")), "{stored}");
         }
     }

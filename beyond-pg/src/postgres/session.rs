@@ -15,11 +15,20 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, Error)]
 pub(crate) enum SessionError {
     #[error("connecting to database `{database}` over the socket in {socket}")]
-    Connect { database: String, socket: String, source: tokio_postgres::Error },
-    #[error("connecting to database `{database}` over the socket in {socket}: no answer within 5 s")]
+    Connect {
+        database: String,
+        socket: String,
+        source: tokio_postgres::Error,
+    },
+    #[error(
+        "connecting to database `{database}` over the socket in {socket}: no answer within 5 s"
+    )]
     Silent { database: String, socket: String },
     #[error("preparing the session in database `{database}`")]
-    Prepare { database: String, source: tokio_postgres::Error },
+    Prepare {
+        database: String,
+        source: tokio_postgres::Error,
+    },
 }
 
 /// Ends with its owner.
@@ -63,7 +72,13 @@ impl Session {
         let (client, connection) =
             match tokio::time::timeout(CONNECT_TIMEOUT, config.connect(NoTls)).await {
                 Ok(Ok(connected)) => connected,
-                Ok(Err(source)) => return Err(SessionError::Connect { database, socket, source }),
+                Ok(Err(source)) => {
+                    return Err(SessionError::Connect {
+                        database,
+                        socket,
+                        source,
+                    });
+                }
                 Err(_) => return Err(SessionError::Silent { database, socket }),
             };
         let connection = tokio::spawn(async move {

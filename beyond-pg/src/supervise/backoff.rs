@@ -41,11 +41,18 @@ mod tests {
         let start = clock::now();
         let mut backoff = Backoff::default();
         let waits: Vec<u128> = (0..11)
-            .map(|_| backoff.restart_at(start, start).duration_since(start).as_millis())
+            .map(|_| {
+                backoff
+                    .restart_at(start, start)
+                    .duration_since(start)
+                    .as_millis()
+            })
             .collect();
         assert_eq!(
             waits,
-            [100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000]
+            [
+                100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000
+            ]
         );
     }
 

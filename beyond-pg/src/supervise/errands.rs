@@ -12,7 +12,9 @@ use crate::fx::clock;
 use crate::layout::Layout;
 use crate::postgres::cluster;
 use crate::postgres::controldata::ControlData;
-use crate::postgres::ensure::{Ensure, EnsureError, MAINTENANCE_DATABASE, Outcome, PostStart, SUPERUSER};
+use crate::postgres::ensure::{
+    Ensure, EnsureError, MAINTENANCE_DATABASE, Outcome, PostStart, SUPERUSER,
+};
 use crate::postgres::login::Login;
 use crate::postgres::session::{Session, SessionError};
 use crate::supervise::machine::{Errand, Event};
@@ -40,7 +42,13 @@ impl<'a> Errands<'a> {
         plan: Plan,
         journal: RefCell<Journal>,
     ) -> Errands<'a> {
-        Errands { layout, observed, plan, journal, before: RefCell::new(None) }
+        Errands {
+            layout,
+            observed,
+            plan,
+            journal,
+            before: RefCell::new(None),
+        }
     }
 
     pub(crate) async fn run(&self, errand: Errand) -> Event {
@@ -85,7 +93,11 @@ impl<'a> Errands<'a> {
         if journal.is_closed() {
             return None;
         }
-        let position = self.plan.bring_up.iter().position(|planned| planned == step)?;
+        let position = self
+            .plan
+            .bring_up
+            .iter()
+            .position(|planned| planned == step)?;
         Some(self.plan.disk.len() + position + 1)
     }
 
@@ -108,7 +120,9 @@ impl<'a> Errands<'a> {
         let program = cluster::controldata(self.layout, self.observed.owners.postgres);
         match program.run().await.map(|text| ControlData::parse(&text)) {
             Ok(Ok(control)) => *self.before.borrow_mut() = Some(control),
-            Ok(Err(error)) => tracing::warn!("the boot record will lack what recovery did: {error}"),
+            Ok(Err(error)) => {
+                tracing::warn!("the boot record will lack what recovery did: {error}")
+            }
             Err(error) => tracing::warn!("the boot record will lack what recovery did: {error}"),
         }
     }
@@ -117,7 +131,9 @@ impl<'a> Errands<'a> {
         let settings = &self.observed.settings;
         let mut post_start = PostStart::new(self.layout, &settings.password);
         for step in &self.plan.bring_up {
-            let BringUpStep::Ensure(item) = step else { continue };
+            let BringUpStep::Ensure(item) = step else {
+                continue;
+            };
             self.began(step);
             match post_start.apply(item).await {
                 Ok(Outcome::Unchanged) => {}
@@ -139,7 +155,9 @@ impl<'a> Errands<'a> {
 
     /// What recovery replayed: from the redo point of before to the checkpoint that ended it.
     async fn note_recovery(&self) -> Result<(), SessionError> {
-        let Some(before) = self.before.borrow().clone() else { return Ok(()) };
+        let Some(before) = self.before.borrow().clone() else {
+            return Ok(());
+        };
         let session = Session::open(self.layout, MAINTENANCE_DATABASE).await?;
         let query = "SELECT redo_lsn, timeline_id FROM pg_control_checkpoint()";
         // Best effort: it is for the boot record.
@@ -199,7 +217,10 @@ impl<'a> Errands<'a> {
             Ok(json) => tracing::info!("boot record {json}"),
             Err(error) => tracing::error!("the boot record cannot be written: {error}"),
         }
-        tracing::info!("ready: a client's login over TLS works on port {}", wire::ports::POOLER);
+        tracing::info!(
+            "ready: a client's login over TLS works on port {}",
+            wire::ports::POOLER
+        );
     }
 
     /// Until no client has a transaction open. New ones may still come in on the direct port.
@@ -212,7 +233,13 @@ impl<'a> Errands<'a> {
             item: "looking for open transactions before the stop".into(),
             source,
         };
-        while session.query_one(query, &[]).await.map_err(failed)?.get::<_, i64>(0) > 0 {
+        while session
+            .query_one(query, &[])
+            .await
+            .map_err(failed)?
+            .get::<_, i64>(0)
+            > 0
+        {
             clock::pause(LOOK).await;
         }
         Ok(())
@@ -221,16 +248,22 @@ impl<'a> Errands<'a> {
     /// So that the fast shutdown has little left to write.
     async fn checkpoint(&self) -> Result<(), EnsureError> {
         let session = Session::open(self.layout, MAINTENANCE_DATABASE).await?;
-        session.batch_execute("CHECKPOINT").await.map_err(|source| EnsureError::Sql {
-            item: "checkpoint before the stop; the shutdown writes one too".into(),
-            source,
-        })
+        session
+            .batch_execute("CHECKPOINT")
+            .await
+            .map_err(|source| EnsureError::Sql {
+                item: "checkpoint before the stop; the shutdown writes one too".into(),
+                source,
+            })
     }
 }
 
 /// Line 8 of `postmaster.pid` (`PM_STATUS_READY`, `PM_STATUS_STANDBY`), padded with blanks.
 fn is_accepting(postmaster_pid: &str) -> bool {
-    matches!(postmaster_pid.lines().nth(7).map(str::trim), Some("ready" | "standby"))
+    matches!(
+        postmaster_pid.lines().nth(7).map(str::trim),
+        Some("ready" | "standby")
+    )
 }
 
 /// An error with its causes, in one line.

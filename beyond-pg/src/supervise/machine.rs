@@ -54,7 +54,7 @@ pub(crate) enum Errand {
     Checkpoint,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Event {
     Exited(Server),
     Done(Errand),
@@ -81,7 +81,9 @@ pub(crate) enum Action {
     Signal(Server, Signal),
     /// Clients get in.
     AnnounceReady,
-    Finish { clean: bool },
+    Finish {
+        clean: bool,
+    },
 }
 
 /// How the total time for a stop is shared out.
@@ -135,7 +137,10 @@ struct Child {
 
 impl Child {
     fn new() -> Child {
-        Child { process: Process::Down { restart_at: None }, backoff: Backoff::default() }
+        Child {
+            process: Process::Down { restart_at: None },
+            backoff: Backoff::default(),
+        }
     }
 
     fn exited(&mut self, now: Instant, restart: bool) {
@@ -192,10 +197,15 @@ impl Machine {
             | Stage::StoppingPostgres { until, .. } => Some(until),
             _ => None,
         };
-        [stage, self.postgres.restart_at(), self.pooler.restart_at(), self.retry_at]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            stage,
+            self.postgres.restart_at(),
+            self.pooler.restart_at(),
+            self.retry_at,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     pub(crate) fn on(&mut self, now: Instant, event: &Event) -> Vec<Action> {
@@ -209,7 +219,7 @@ impl Machine {
         }
     }
 
-    fn is_stopping(&self) -> bool {
+    pub(crate) fn is_stopping(&self) -> bool {
         match self.stage {
             Stage::AwaitingPostgres | Stage::PostStart | Stage::LoggingIn | Stage::Ready => false,
             Stage::Draining { .. }
@@ -222,7 +232,10 @@ impl Machine {
     fn start_postgres(&mut self, now: Instant) -> Vec<Action> {
         self.postgres.process = Process::Up { since: now };
         self.stage = Stage::AwaitingPostgres;
-        vec![Action::Spawn(Server::Postgres), Action::Run(Errand::AwaitPostgres)]
+        vec![
+            Action::Spawn(Server::Postgres),
+            Action::Run(Errand::AwaitPostgres),
+        ]
     }
 
     fn start_pooler(&mut self, now: Instant) -> Vec<Action> {
@@ -235,7 +248,10 @@ impl Machine {
             (Errand::AwaitPostgres, Stage::AwaitingPostgres) => {
                 let mut actions = match self.pooler.process {
                     Process::Down { restart_at: None } => self.start_pooler(now),
-                    Process::Down { restart_at: Some(_) } | Process::Up { .. } => Vec::new(),
+                    Process::Down {
+                        restart_at: Some(_),
+                    }
+                    | Process::Up { .. } => Vec::new(),
                 };
                 actions.push(self.after_postgres_answers());
                 actions
@@ -365,7 +381,10 @@ impl Machine {
             // It crashed and waits out its backoff: the next boot has WAL to replay.
             actions.extend(self.finish(false));
         } else if answering {
-            self.stage = Stage::Draining { until: now + self.budget.drain(), quiet: false };
+            self.stage = Stage::Draining {
+                until: now + self.budget.drain(),
+                quiet: false,
+            };
             actions.push(Action::Run(Errand::AwaitQuiet));
         } else {
             // In recovery or not up yet: there is nobody to wait for and nothing to checkpoint.
@@ -385,14 +404,19 @@ impl Machine {
     }
 
     fn checkpoint(&mut self, now: Instant) -> Vec<Action> {
-        self.stage = Stage::Checkpointing { until: now + self.budget.checkpoint() };
+        self.stage = Stage::Checkpointing {
+            until: now + self.budget.checkpoint(),
+        };
         vec![Action::Run(Errand::Checkpoint)]
     }
 
     fn stop_postgres(&mut self, now: Instant) -> Vec<Action> {
         let until = now + self.budget.fast_shutdown();
         self.stage = Stage::StoppingPostgres { until, quit: false };
-        vec![Action::Abandon, Action::Signal(Server::Postgres, Signal::Interrupt)]
+        vec![
+            Action::Abandon,
+            Action::Signal(Server::Postgres, Signal::Interrupt),
+        ]
     }
 
     fn finish(&mut self, clean: bool) -> Vec<Action> {

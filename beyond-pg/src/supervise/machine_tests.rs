@@ -32,7 +32,10 @@ impl Story {
 
     /// Sleeps until the machine wants to be woken.
     fn sleep(&mut self) -> Vec<Action> {
-        self.now = self.machine.deadline().expect("the machine waits for something");
+        self.now = self
+            .machine
+            .deadline()
+            .expect("the machine waits for something");
         self.on(Event::DeadlinePassed)
     }
 }
@@ -49,7 +52,10 @@ fn a_boot_starts_both_servers_makes_things_true_and_tries_a_login_before_it_is_r
         story.on(Event::Done(Errand::AwaitPostgres)),
         [Spawn(Server::Pooler), Run(Errand::PostStart)]
     );
-    assert_eq!(story.on(Event::Done(Errand::PostStart)), [Run(Errand::Login)]);
+    assert_eq!(
+        story.on(Event::Done(Errand::PostStart)),
+        [Run(Errand::Login)]
+    );
     assert_eq!(story.on(Event::Done(Errand::Login)), [AnnounceReady]);
 }
 
@@ -62,8 +68,14 @@ fn an_idle_machine_is_never_woken() {
 fn a_postgres_that_dies_comes_back_and_post_start_is_not_repeated() {
     let mut story = Story::ready();
     assert_eq!(story.on(Event::Exited(Server::Postgres)), [Abandon]);
-    assert_eq!(story.sleep(), [Spawn(Server::Postgres), Run(Errand::AwaitPostgres)]);
-    assert_eq!(story.on(Event::Done(Errand::AwaitPostgres)), [Run(Errand::Login)]);
+    assert_eq!(
+        story.sleep(),
+        [Spawn(Server::Postgres), Run(Errand::AwaitPostgres)]
+    );
+    assert_eq!(
+        story.on(Event::Done(Errand::AwaitPostgres)),
+        [Run(Errand::Login)]
+    );
     assert_eq!(story.on(Event::Done(Errand::Login)), [AnnounceReady]);
 }
 
@@ -73,7 +85,10 @@ fn a_postgres_that_dies_during_post_start_has_it_run_again() {
     story.on(Event::Done(Errand::AwaitPostgres));
     assert_eq!(story.on(Event::Exited(Server::Postgres)), [Abandon]);
     story.sleep();
-    assert_eq!(story.on(Event::Done(Errand::AwaitPostgres)), [Run(Errand::PostStart)]);
+    assert_eq!(
+        story.on(Event::Done(Errand::AwaitPostgres)),
+        [Run(Errand::PostStart)]
+    );
 }
 
 #[test]
@@ -97,10 +112,17 @@ fn a_stop_drains_checkpoints_and_shuts_postgres_down_last() {
     let mut story = Story::ready();
     assert_eq!(
         story.on(Event::StopRequested),
-        [Abandon, signal(Server::Pooler, Signal::Interrupt), Run(Errand::AwaitQuiet)]
+        [
+            Abandon,
+            signal(Server::Pooler, Signal::Interrupt),
+            Run(Errand::AwaitQuiet)
+        ]
     );
     assert_eq!(story.on(Event::Exited(Server::Pooler)), []);
-    assert_eq!(story.on(Event::Done(Errand::AwaitQuiet)), [Run(Errand::Checkpoint)]);
+    assert_eq!(
+        story.on(Event::Done(Errand::AwaitQuiet)),
+        [Run(Errand::Checkpoint)]
+    );
     assert_eq!(
         story.on(Event::Done(Errand::Checkpoint)),
         [Abandon, signal(Server::Postgres, Signal::Interrupt)]
@@ -118,9 +140,16 @@ fn clients_that_do_not_leave_are_not_waited_for_longer_than_the_budget() {
     story.on(Event::StopRequested);
     assert_eq!(
         story.sleep(),
-        [Abandon, signal(Server::Pooler, Signal::Quit), Run(Errand::Checkpoint)]
+        [
+            Abandon,
+            signal(Server::Pooler, Signal::Quit),
+            Run(Errand::Checkpoint)
+        ]
     );
-    assert_eq!(story.sleep(), [Abandon, signal(Server::Postgres, Signal::Interrupt)]);
+    assert_eq!(
+        story.sleep(),
+        [Abandon, signal(Server::Postgres, Signal::Interrupt)]
+    );
     assert_eq!(story.sleep(), [signal(Server::Postgres, Signal::Quit)]);
     assert_eq!(story.sleep(), [Abandon, Action::Finish { clean: false }]);
     assert!(story.now - began <= BUDGET.0);
@@ -139,7 +168,11 @@ fn a_stop_during_recovery_interrupts_postgres_at_once() {
     let (mut story, _) = Story::begin();
     assert_eq!(
         story.on(Event::StopRequested),
-        [Abandon, Abandon, signal(Server::Postgres, Signal::Interrupt)]
+        [
+            Abandon,
+            Abandon,
+            signal(Server::Postgres, Signal::Interrupt)
+        ]
     );
 }
 
@@ -148,7 +181,10 @@ fn a_stop_while_postgres_waits_out_its_backoff_ends_without_starting_it() {
     let mut story = Story::ready();
     story.on(Event::Exited(Server::Postgres));
     let actions = story.on(Event::StopRequested);
-    assert!(actions.contains(&Action::Finish { clean: false }), "{actions:?}");
+    assert!(
+        actions.contains(&Action::Finish { clean: false }),
+        "{actions:?}"
+    );
     assert!(!actions.contains(&Spawn(Server::Postgres)), "{actions:?}");
 }
 

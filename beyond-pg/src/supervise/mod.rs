@@ -95,7 +95,7 @@ pub(crate) async fn run(layout: &Layout, options: Options) -> Result<End, Superv
     // A stop before anything runs needs no farewell: dropping the boot kills its initdb.
     let (settings, document) = tokio::select! {
         () = signals.stop() => return Ok(stopped_early()),
-        settings = boot::settings_at_last() => settings,
+        settings = boot::settings_at_last() => settings.map_err(BootError::from)?,
     };
     let booting = boot_disk(layout, settings, &document, options.stop_after);
     let errands = tokio::select! {
@@ -118,7 +118,9 @@ async fn boot_disk<'a>(
 ) -> Result<Errands<'a>, BootError> {
     let observed = boot::observe(layout, settings)?;
     if observed.lock.is_none() {
-        return Err(BootError::VolumeHeld { path: layout.volume() });
+        return Err(BootError::VolumeHeld {
+            path: layout.volume(),
+        });
     }
     let plan = observed.plan(layout)?;
     let mut journal = observed.journal(document, &plan, stop_after);
@@ -142,7 +144,14 @@ impl<'a> Supervisor<'a> {
     fn new(errands: &'a Errands<'a>, options: Options) -> Supervisor<'a> {
         let budget = StopBudget(options.stop_budget);
         let (machine, first) = Machine::begin(clock::now(), budget);
-        Supervisor { errands, machine, first, postgres: None, pooler: None, under_way: None }
+        Supervisor {
+            errands,
+            machine,
+            first,
+            postgres: None,
+            pooler: None,
+            under_way: None,
+        }
     }
 
     async fn run(mut self, signals: &mut Signals) -> Result<End, SupervisorError> {
@@ -165,11 +174,20 @@ impl<'a> Supervisor<'a> {
                 tracing::info!("asked to stop");
                 Event::StopRequested
             }
-            event = exited(&mut self.postgres, Server::Postgres) => event,
-            event = exited(&mut self.pooler, Server::Pooler) => event,
+            end = exited(&mut self.postgres) => self.note_exit(Server::Postgres, &end),
+            end = exited(&mut self.pooler) => self.note_exit(Server::Pooler, &end),
             event = finished(&mut self.under_way) => event,
             () = clock::until(deadline) => Event::DeadlinePassed,
         }
+    }
+
+    fn note_exit(&self, server: Server, end: &str) -> Event {
+        if self.machine.is_stopping() {
+            tracing::info!("{server} ended: {end}");
+        } else {
+            tracing::warn!("{server} ended by itself: {end}");
+        }
+        Event::Exited(server)
     }
 
     fn perform(&mut self, action: &Action) -> Result<Option<End>, SupervisorError> {
@@ -218,7 +236,9 @@ impl<'a> Supervisor<'a> {
             Server::Postgres => &self.postgres,
             Server::Pooler => &self.pooler,
         };
-        let Some(pid) = running.as_ref().and_then(Running::pid) else { return };
+        let Some(pid) = running.as_ref().and_then(Running::pid) else {
+            return;
+        };
         let number = match signal {
             Signal::Interrupt => nix::sys::signal::Signal::SIGINT,
             Signal::Quit => nix::sys::signal::Signal::SIGQUIT,
@@ -235,28 +255,35 @@ impl<'a> Supervisor<'a> {
             tracing::warn!("{error}");
         }
         let end = if clean { End::Clean } else { End::Unclean };
-        tracing::info!("stopped: {}", match end {
-            End::Clean => "the next boot replays no WAL",
-            End::Unclean => "the next boot recovers",
-        });
+        tracing::info!(
+            "stopped: {}",
+            match end {
+                End::Clean => "the next boot replays no WAL",
+                End::Unclean => "the next boot recovers",
+            }
+        );
         end
     }
 }
 
-/// Waits for the end of a server that runs; for ever when there is none.
-async fn exited(running: &mut Option<Running>, server: Server) -> Event {
-    let Some(child) = running else { return pending().await };
-    match child.wait().await {
-        Ok(status) => tracing::warn!("{server} ended: {status}"),
-        Err(error) => tracing::error!("{error}; taken as ended"),
-    }
+/// Waits for the end of a server that runs and says how it ended; for ever when there is none.
+async fn exited(running: &mut Option<Running>) -> String {
+    let Some(child) = running else {
+        return pending().await;
+    };
+    let end = match child.wait().await {
+        Ok(status) => status.to_string(),
+        Err(error) => format!("taken as ended, because its end cannot be awaited: {error}"),
+    };
     *running = None;
-    Event::Exited(server)
+    end
 }
 
 /// Waits for the errand under way; for ever when there is none.
 async fn finished(under_way: &mut Option<UnderWay<'_>>) -> Event {
-    let Some(errand) = under_way else { return pending().await };
+    let Some(errand) = under_way else {
+        return pending().await;
+    };
     let event = errand.as_mut().await;
     *under_way = None;
     event

@@ -57,23 +57,34 @@ impl OwnedChildren {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<i32>> {
         // A panic while holding the lock leaves a set that is still right or one PID short.
-        self.pids.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.pids
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
 /// Children of every thread: an orphan is given to whichever thread of PID 1 is alive.
 fn children_of_this_process() -> Vec<i32> {
-    let Ok(tasks) = fs::read_dir("/proc/self/task") else { return Vec::new() };
+    let Ok(tasks) = fs::read_dir("/proc/self/task") else {
+        return Vec::new();
+    };
     tasks
         .filter_map(Result::ok)
         .filter_map(|task| fs::read_to_string(task.path().join(Path::new("children"))).ok())
-        .flat_map(|list| list.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        .flat_map(|list| {
+            list.split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        })
         .filter_map(|pid| pid.parse().ok())
         .collect()
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "the test plays both kinds of parent")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the test plays both kinds of parent"
+)]
 mod tests {
     use super::*;
     use std::process::Command;

@@ -17,7 +17,10 @@ pub(crate) enum AccountError {
     )]
     Missing { name: &'static str },
     #[error("looking up the OS user `{name}` failed")]
-    Lookup { name: &'static str, source: nix::Error },
+    Lookup {
+        name: &'static str,
+        source: nix::Error,
+    },
 }
 
 /// The account that Postgres and PgBouncer run as.
@@ -26,17 +29,26 @@ pub(crate) fn postgres() -> Result<Account, AccountError> {
     let user = User::from_name(name)
         .map_err(|source| AccountError::Lookup { name, source })?
         .ok_or(AccountError::Missing { name })?;
-    Ok(Account { uid: user.uid, gid: user.gid })
+    Ok(Account {
+        uid: user.uid,
+        gid: user.gid,
+    })
 }
 
 impl Account {
     pub(crate) fn root() -> Account {
-        Account { uid: Uid::from_raw(0), gid: Gid::from_raw(0) }
+        Account {
+            uid: Uid::from_raw(0),
+            gid: Gid::from_raw(0),
+        }
     }
 
     /// Whoever runs this process: what a test on a temporary folder can give files to.
     #[cfg(test)]
     pub(crate) fn current() -> Account {
-        Account { uid: Uid::effective(), gid: Gid::effective() }
+        Account {
+            uid: Uid::effective(),
+            gid: Gid::effective(),
+        }
     }
 }

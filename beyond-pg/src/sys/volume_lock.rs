@@ -21,7 +21,10 @@ pub(crate) struct VolumeLock {
 #[derive(Debug, Error)]
 pub(crate) enum LockError {
     #[error("opening the volume's lock {path}")]
-    Open { path: PathBuf, source: std::io::Error },
+    Open {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("locking {path}")]
     Lock { path: PathBuf, source: nix::Error },
 }
@@ -35,11 +38,17 @@ impl VolumeLock {
             .truncate(false)
             .mode(0o600)
             .open(path)
-            .map_err(|source| LockError::Open { path: path.to_owned(), source })?;
+            .map_err(|source| LockError::Open {
+                path: path.to_owned(),
+                source,
+            })?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(held) => Ok(Some(VolumeLock { _file: held })),
             Err((_, Errno::EWOULDBLOCK)) => Ok(None),
-            Err((_, source)) => Err(LockError::Lock { path: path.to_owned(), source }),
+            Err((_, source)) => Err(LockError::Lock {
+                path: path.to_owned(),
+                source,
+            }),
         }
     }
 }

@@ -51,8 +51,11 @@ pub(crate) struct Issued {
 
 #[derive(Debug, Error)]
 pub(crate) enum IssueError {
-    #[error("the wall clock says {0} s since 1970, which no certificate can carry")]
-    Clock(i64),
+    #[error("the wall clock says {now} s since 1970, which no certificate can carry")]
+    Clock {
+        now: i64,
+        source: time::error::ComponentRange,
+    },
     #[error("making a self-signed certificate")]
     Rcgen(#[from] rcgen::Error),
 }
@@ -61,7 +64,8 @@ pub(crate) enum IssueError {
 pub(crate) fn issue(now: i64) -> Result<Issued, IssueError> {
     // rcgen's own default is valid from 1975 to 4096: renewal would never come (deps 0.3).
     let at = |seconds| {
-        time::OffsetDateTime::from_unix_timestamp(seconds).map_err(|_| IssueError::Clock(now))
+        time::OffsetDateTime::from_unix_timestamp(seconds)
+            .map_err(|source| IssueError::Clock { now, source })
     };
     let mut params = CertificateParams::new(vec![
         "localhost".to_owned(),
@@ -71,15 +75,22 @@ pub(crate) fn issue(now: i64) -> Result<Issued, IssueError> {
     params.not_before = at(now - BACKDATED)?;
     params.not_after = at(now + LIFETIME)?;
     params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, "beyond-pg self-signed");
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "beyond-pg self-signed");
     let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
     let cert = params.self_signed(&key)?;
-    Ok(Issued { cert: cert.pem(), key: key.serialize_pem() })
+    Ok(Issued {
+        cert: cert.pem(),
+        key: key.serialize_pem(),
+    })
 }
 
 /// What is wrong with this pair at `now`; `None` when it is fit to use.
 pub(crate) fn examine(cert: Option<&str>, key: Option<&str>, now: i64) -> Option<Flaw> {
-    let (Some(cert), Some(key)) = (cert, key) else { return Some(Flaw::Missing) };
+    let (Some(cert), Some(key)) = (cert, key) else {
+        return Some(Flaw::Missing);
+    };
     match examine_pair(cert, key, now) {
         Ok(flaw) => flaw,
         Err(why) => Some(Flaw::Unreadable(why)),
@@ -96,7 +107,9 @@ fn examine_pair(cert: &str, key: &str, now: i64) -> Result<Option<Flaw>, String>
     }
     let left = cert.validity().not_after.timestamp() - now;
     if left < RENEW_WITHIN {
-        return Ok(Some(Flaw::Expiring { days_left: left.div_euclid(DAY) }));
+        return Ok(Some(Flaw::Expiring {
+            days_left: left.div_euclid(DAY),
+        }));
     }
     if cert.validity().not_before.timestamp() > now {
         return Ok(Some(Flaw::NotYetValid));
@@ -127,7 +140,10 @@ mod tests {
             flaw_at(NOW + LIFETIME - RENEW_WITHIN + 1),
             Some(Flaw::Expiring { days_left: 29 })
         );
-        assert_eq!(flaw_at(NOW + LIFETIME + DAY), Some(Flaw::Expiring { days_left: -1 }));
+        assert_eq!(
+            flaw_at(NOW + LIFETIME + DAY),
+            Some(Flaw::Expiring { days_left: -1 })
+        );
     }
 
     #[test]
@@ -160,6 +176,9 @@ mod tests {
         let issued = issue(NOW).unwrap();
         let (_, pem) = parse_x509_pem(issued.cert.as_bytes()).unwrap();
         let cert = pem.parse_x509().unwrap();
-        assert_eq!(cert.signature_algorithm.algorithm.to_id_string(), "1.2.840.10045.4.3.2");
+        assert_eq!(
+            cert.signature_algorithm.algorithm.to_id_string(),
+            "1.2.840.10045.4.3.2"
+        );
     }
 }

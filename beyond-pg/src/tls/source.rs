@@ -71,7 +71,11 @@ mod tests {
 
     #[test]
     fn the_user_wins_over_the_platform_and_the_platform_over_us() {
-        let facts = |user_managed, platform| TlsFacts { user_managed, platform, own: None };
+        let facts = |user_managed, platform| TlsFacts {
+            user_managed,
+            platform,
+            own: None,
+        };
         assert_eq!(facts(true, true).source(), TlsSource::UserManaged);
         assert_eq!(facts(false, true).source(), TlsSource::Platform);
         assert_eq!(facts(false, false).source(), TlsSource::SelfSigned);
@@ -79,8 +83,11 @@ mod tests {
 
     #[test]
     fn a_certificate_of_the_users_is_not_renewed_however_bad_it_is() {
-        let facts =
-            TlsFacts { user_managed: true, platform: false, own: Some(Flaw::KeyDoesNotMatch) };
+        let facts = TlsFacts {
+            user_managed: true,
+            platform: false,
+            own: Some(Flaw::KeyDoesNotMatch),
+        };
         assert_eq!(facts.renewal(), None);
     }
 }
