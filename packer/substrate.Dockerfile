@@ -3,6 +3,8 @@
 # and no privilege: it binds port 80 as this user.
 ARG BASE=debian:forky-slim
 FROM ${BASE}
+# A new named volume takes over this folder's owner; without it the volume would be root's.
+RUN install -d -o 1000 -g 1000 -m 0700 /var/lib/fake-substrate
 USER 1000:1000
 ENTRYPOINT ["/usr/local/bin/fake-substrate"]
 COPY bin/fake-substrate /usr/local/bin/fake-substrate

@@ -8,10 +8,10 @@ use crate::docker::{Docker, container, volume};
 use crate::labels;
 use crate::link_local;
 use crate::lock::SubstrateLock;
-use crate::machine::Machine;
 use crate::machine::metadata::{Wishes, generated_password, new_instance_id};
 use crate::machine::size::{Cpus, Memory};
 use crate::machine::spec::{MachineSpec, Overrides};
+use crate::machine::{Machine, View};
 use crate::names::{MachineName, SubstrateName};
 use crate::owner::Owner;
 use crate::ports::{self, PortChoice};
@@ -80,12 +80,7 @@ impl Substrate {
         let lock = SubstrateLock::take(&self.name, progress).await?;
         let name = order.name.clone();
         let making = tokio::spawn({
-            let site = Site {
-                docker: self.docker.clone(),
-                substrate: self.name.clone(),
-                owner: self.owner.clone(),
-                admin: self.admin.clone(),
-            };
+            let site = self.site();
             async move {
                 let made = site.make(order).await;
                 drop(lock);
@@ -96,6 +91,38 @@ impl Substrate {
             .await
             .map_err(|_aborted| SubstrateError::CutShort(self.name.clone()))??;
         Ok(self.handle(name))
+    }
+}
+
+impl Substrate {
+    /// Applies wishes to the metadata of a machine that exists; tells whether that changed
+    /// anything. A machine reads its metadata when it boots. One whose document was lost with
+    /// the substrate's state gets a new one: same address, same identity, new password.
+    pub async fn tell(&self, view: &View, wishes: &Wishes) -> Result<bool, SubstrateError> {
+        let site = self.site();
+        let known = site
+            .registered(&view.name)
+            .await?
+            .map(|known| known.metadata);
+        let instance_id = site.instance_id(&view.name).await?;
+        let before = known.clone().unwrap_or_default();
+        let document = wishes.applied_to(&before, &instance_id, generated_password()?);
+        if known.as_ref() == Some(&document) {
+            return Ok(false);
+        }
+        self.admin
+            .put_machine(view.name.as_str(), view.link_local, document)
+            .await?;
+        Ok(true)
+    }
+
+    fn site(&self) -> Site {
+        Site {
+            docker: self.docker.clone(),
+            substrate: self.name.clone(),
+            owner: self.owner.clone(),
+            admin: self.admin.clone(),
+        }
     }
 }
 

@@ -230,6 +230,11 @@ async fn machine_containers(
     container::labelled(docker, &labelled_as(name, labels::Role::Machine)).await
 }
 
+/// Whether there is a substrate of that name, running or not.
+pub async fn exists(docker: &Docker, name: &SubstrateName) -> Result<bool, DockerError> {
+    Ok(service::find(docker, name).await?.is_some())
+}
+
 /// Every machine of a substrate as it stands, whether or not the substrate's service runs.
 pub async fn views(docker: &Docker, name: &SubstrateName) -> Result<Vec<View>, DockerError> {
     machine_containers(docker, name)

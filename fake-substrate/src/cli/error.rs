@@ -1,0 +1,63 @@
+//! Why a command failed.
+
+use std::io;
+
+use fake_substrate::admin::AdminError;
+use fake_substrate::docker::DockerError;
+use fake_substrate::image::ImageError;
+use fake_substrate::machine::MachineError;
+use fake_substrate::machine::size::Cpus;
+use fake_substrate::names::MachineName;
+use fake_substrate::ports::PortError;
+use fake_substrate::serve::ServeError;
+use fake_substrate::substrate::SubstrateError;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    #[error(
+        "{what} is not built yet: beyond-pg refuses to boot that way\nHINT: leave {option} out for now"
+    )]
+    NotBuiltYet { what: String, option: &'static str },
+    #[error(
+        "{asked} cpus are more than the {there} that Docker has\nHINT: choose at most --cpus {there}"
+    )]
+    TooManyCpus { asked: Cpus, there: u32 },
+    #[error(
+        "cannot read the password from {file}\nHINT: give a file that holds it on its first line, or - for standard input"
+    )]
+    PasswordFile { file: String, source: io::Error },
+    #[error(
+        "{file} holds no password on its first line\nHINT: leave --password-file out and one is generated"
+    )]
+    EmptyPassword { file: String },
+    #[error(
+        "machine {name} did not shut down in time and was killed: it is {state}\nHINT: see what it was waiting for: fake-substrate logs {name}"
+    )]
+    NotCleanly { name: MachineName, state: String },
+    #[error("interrupted; {0}")]
+    Interrupted(String),
+    #[error("cannot use this terminal")]
+    Terminal(#[source] io::Error),
+    #[error("cannot write the answer")]
+    Output(#[source] io::Error),
+    #[error("cannot start")]
+    Runtime(#[source] io::Error),
+    #[error(
+        "cannot listen on port {port}\nHINT: is another process there, or another substrate in this container?"
+    )]
+    Listen { port: u16, source: io::Error },
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    #[error(transparent)]
+    Port(#[from] PortError),
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    #[error(transparent)]
+    Substrate(#[from] SubstrateError),
+    #[error(transparent)]
+    Machine(#[from] MachineError),
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    #[error(transparent)]
+    Docker(#[from] DockerError),
+}

@@ -1,0 +1,213 @@
+//! The command line (contract 13): arguments in, calls into the library, lines out.
+
+mod down;
+mod error;
+mod image;
+mod lifecycle;
+mod logs;
+mod psql;
+mod report;
+mod serve;
+mod status;
+mod terminal;
+mod undo;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use fake_substrate::docker::{self, Docker};
+use fake_substrate::machine::Machine;
+use fake_substrate::names::{MachineName, SubstrateName};
+use fake_substrate::progress::Lines;
+use fake_substrate::substrate::Substrate;
+
+pub(crate) use error::CliError;
+pub(crate) use report::failed;
+
+/// The whole platform on a laptop: metadata, volumes, machines.
+#[derive(Debug, Parser)]
+#[command(name = "fake-substrate", version, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    /// Which substrate; several run side by side without meeting
+    #[arg(long, global = true, value_name = "NAME", default_value = "local")]
+    substrate: SubstrateName,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Build the image if it is missing, start the substrate and one database machine
+    Up(up::Up),
+    /// Start another machine
+    Add(up::Add),
+    /// Machines, volumes, ports, readiness
+    Status(status::Status),
+    /// psql in a machine; nothing is needed on the host
+    Psql(psql::Psql),
+    /// Shut a machine down cleanly
+    Stop(lifecycle::Named),
+    /// Boot a machine and wait until it is ready
+    Start(lifecycle::Named),
+    /// Shut a machine down cleanly and boot it again
+    Restart(lifecycle::Named),
+    /// SIGKILL of a machine: no clean shutdown, what reached the volume stays
+    Crash(lifecycle::Named),
+    /// What a machine has written
+    Logs(logs::Logs),
+    /// The images that machines boot
+    #[command(subcommand)]
+    Image(image::Image),
+    /// Take the substrate and its machines away; volumes stay unless told otherwise
+    Down(down::Down),
+    /// The process in the substrate's container
+    #[command(hide = true)]
+    Serve(serve::Serve),
+}
+
+/// What every command that reaches Docker works on.
+struct Site {
+    docker: Docker,
+    substrate: SubstrateName,
+    progress: Lines,
+}
+
+impl Site {
+    async fn open(substrate: SubstrateName) -> Result<Self, CliError> {
+        let docker = docker::connect().await?;
+        Ok(Self {
+            docker,
+            substrate,
+            progress: Lines::to_stderr(),
+        })
+    }
+
+    /// The substrate, which must be there and answer.
+    async fn connect(&self) -> Result<Substrate, CliError> {
+        Ok(Substrate::connect(&self.docker, &self.substrate).await?)
+    }
+
+    /// A machine of it, which must be there.
+    async fn machine(&self, name: MachineName) -> Result<Machine, CliError> {
+        let machine = self.connect().await?.handle(name);
+        machine.view().await?;
+        Ok(machine)
+    }
+}
+
+pub(crate) async fn run(cli: Cli) -> Result<ExitCode, CliError> {
+    let done = |()| ExitCode::SUCCESS;
+    // The only command that runs where there is no Docker.
+    let command = match cli.command {
+        Command::Serve(serve) => return serve.run().await.map(done),
+        command => command,
+    };
+    let site = Site::open(cli.substrate).await?;
+    match command {
+        Command::Up(up) => up.run(&site).await.map(done),
+        Command::Add(add) => add.run(&site).await.map(done),
+        Command::Status(status) => status.run(&site).await.map(done),
+        Command::Psql(psql) => psql.run(&site).await,
+        Command::Stop(named) => named.stop(&site).await.map(done),
+        Command::Start(named) => named.start(&site).await.map(done),
+        Command::Restart(named) => named.restart(&site).await.map(done),
+        Command::Crash(named) => named.crash(&site).await.map(done),
+        Command::Logs(logs) => logs.run(&site).await.map(done),
+        Command::Image(image) => image.run(&site).await.map(done),
+        Command::Down(down) => down.run(&site).await.map(done),
+        Command::Serve(serve) => serve.run().await.map(done),
+    }
+}
+
+/// Standard output for what is the answer. A reader that went away is no error: `| head` is fine.
+fn answer(text: &str) -> Result<(), CliError> {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(CliError::Output),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cli, Command};
+    use clap::{CommandFactory as _, Parser as _};
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_of_the_contract_that_exists_parses() {
+        for line in [
+            "fake-substrate up",
+            "fake-substrate up --name db --sink --ephemeral --memory 2g --cpus 2 --port 5432",
+            "fake-substrate add two --tier single --ephemeral --set A=b --set C=d",
+            "fake-substrate add two --sink keeper",
+            "fake-substrate status --json",
+            "fake-substrate psql db --direct -- -c select",
+            "fake-substrate stop db",
+            "fake-substrate start db",
+            "fake-substrate restart db",
+            "fake-substrate crash db",
+            "fake-substrate logs -f db",
+            "fake-substrate image build",
+            "fake-substrate image ls",
+            "fake-substrate image pins --update",
+            "fake-substrate down --volumes --substrate other",
+        ] {
+            assert!(parse(line).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_exist_yet_is_not_pretended() {
+        for word in [
+            "fork",
+            "restore",
+            "power-cut",
+            "flush",
+            "lose-host",
+            "rehome",
+            "rpc",
+            "fault",
+        ] {
+            assert!(
+                parse(&format!("fake-substrate {word} db")).is_err(),
+                "{word}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_size_or_name_that_cannot_be_used_is_refused_before_anything_is_made() {
+        for line in [
+            "fake-substrate up --memory 2",
+            "fake-substrate up --cpus 0",
+            "fake-substrate up --port 0",
+            "fake-substrate up --port 65536",
+            "fake-substrate up --name DB",
+            "fake-substrate up --set lower=x",
+            "fake-substrate --substrate a.b up",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn arguments_for_psql_pass_through_untouched() {
+        let cli = parse("fake-substrate psql db -- --csv -c select").unwrap();
+        let Command::Psql(psql) = cli.command else {
+            panic!("not psql")
+        };
+        assert_eq!(psql.arguments, ["--csv", "-c", "select"]);
+    }
+}

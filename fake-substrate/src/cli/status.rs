@@ -1,0 +1,249 @@
+//! `status`: what stands, and whether it answers.
+
+use std::io::IsTerminal as _;
+
+use clap::Args;
+use comfy_table::{Table, presets};
+use serde::Serialize;
+
+use fake_substrate::docker::volume::Volume;
+use fake_substrate::labels;
+use fake_substrate::login;
+use fake_substrate::machine::state::State;
+use fake_substrate::machine::{Machine, View};
+use fake_substrate::substrate::{self, Substrate, SubstrateError};
+
+use super::{CliError, Site, answer};
+
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// For a program
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Everything {
+    substrate: String,
+    /// `null` when there is none, `false` when it does not answer.
+    running: Option<bool>,
+    machines: Vec<MachineLine>,
+    volumes: Vec<VolumeLine>,
+}
+
+#[derive(Debug, Serialize)]
+struct MachineLine {
+    name: String,
+    #[serde(flatten)]
+    state: State,
+    ready: bool,
+    /// Why not.
+    not_ready: Option<String>,
+    pooler_port: u16,
+    direct_port: u16,
+    memory_bytes: u64,
+    memory: String,
+    cpus: String,
+    image: String,
+    image_id: String,
+    link_local: String,
+    volume: String,
+}
+
+#[derive(Debug, Serialize)]
+struct VolumeLine {
+    name: String,
+    machine: String,
+    instance: String,
+    in_use: bool,
+}
+
+impl Status {
+    pub(super) async fn run(self, site: &Site) -> Result<(), CliError> {
+        let everything = gather(site).await?;
+        if self.json {
+            let json = serde_json::to_string_pretty(&everything);
+            return answer(&json.map_err(|error| CliError::Output(error.into()))?);
+        }
+        answer(&everything.text(std::io::stdout().is_terminal()))
+    }
+}
+
+async fn gather(site: &Site) -> Result<Everything, CliError> {
+    let Site {
+        docker, substrate, ..
+    } = site;
+    let service = match Substrate::connect(docker, substrate).await {
+        Ok(service) => Some(service),
+        Err(SubstrateError::Absent(_) | SubstrateError::NotRunning(_)) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let exists = substrate::exists(docker, substrate).await?;
+    let running = match &service {
+        Some(service) => Some(service.admin().health().await.is_ok()),
+        None => exists.then_some(false),
+    };
+    let views = substrate::views(docker, substrate).await?;
+    let lines = views.into_iter().map(|view| {
+        let machine = service
+            .as_ref()
+            .map(|service| service.handle(view.name.clone()));
+        MachineLine::gather(site, machine, view)
+    });
+    let machines = futures_util::future::join_all(lines).await;
+    let volumes = substrate::volumes(docker, substrate).await?;
+    let in_use = |volume: &Volume| machines.iter().any(|machine| machine.volume == volume.name);
+    Ok(Everything {
+        substrate: substrate.to_string(),
+        running,
+        volumes: volumes
+            .iter()
+            .map(|volume| VolumeLine::of(volume, in_use(volume)))
+            .collect(),
+        machines,
+    })
+}
+
+impl MachineLine {
+    async fn gather(site: &Site, machine: Option<Machine>, view: View) -> Self {
+        let not_ready = match view.state {
+            State::Running => why_not_ready(machine, &view).await,
+            state => Some(state.to_string()),
+        };
+        Self {
+            volume: site.substrate.machine_volume(&view.name),
+            name: view.name.to_string(),
+            state: view.state,
+            ready: not_ready.is_none(),
+            not_ready,
+            pooler_port: view.ports.pooler,
+            direct_port: view.ports.direct,
+            memory_bytes: view.memory.bytes(),
+            memory: view.memory.to_string(),
+            cpus: view.cpus.to_string(),
+            image: view.image,
+            image_id: view.image_id,
+            link_local: view.link_local.to_string(),
+        }
+    }
+}
+
+/// Ready is a login that was answered; nothing else is asked.
+async fn why_not_ready(machine: Option<Machine>, view: &View) -> Option<String> {
+    let Some(machine) = machine else {
+        return Some("the substrate is not running".to_owned());
+    };
+    match machine.login().await {
+        Err(error) => Some(
+            error
+                .to_string()
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
+        ),
+        Ok(login) => login::answers(&login, view.ports.pooler)
+            .await
+            .err()
+            .map(|why| why.to_string()),
+    }
+}
+
+impl VolumeLine {
+    fn of(volume: &Volume, in_use: bool) -> Self {
+        let label = |key: &str| volume.labels.get(key).cloned().unwrap_or_default();
+        Self {
+            name: volume.name.clone(),
+            machine: label(labels::MACHINE),
+            instance: label(labels::INSTANCE),
+            in_use,
+        }
+    }
+}
+
+impl Everything {
+    fn text(&self, terminal: bool) -> String {
+        let substrate = match self.running {
+            None => format!(
+                "substrate {}: none; `fake-substrate up` makes one",
+                self.substrate
+            ),
+            Some(false) => {
+                format!(
+                    "substrate {}: not running; `fake-substrate up` starts it",
+                    self.substrate
+                )
+            }
+            Some(true) => format!("substrate {}: running", self.substrate),
+        };
+        let mut parts = vec![substrate];
+        if !self.machines.is_empty() {
+            parts.push(self.machine_table(terminal));
+        }
+        if !self.volumes.is_empty() {
+            parts.push(self.volume_table(terminal));
+        }
+        parts.join("\n\n")
+    }
+
+    fn machine_table(&self, terminal: bool) -> String {
+        let mut table = table(terminal);
+        table.set_header([
+            "MACHINE", "STATE", "READY", "POOLER", "DIRECT", "MEMORY", "CPUS", "IMAGE", "ADDRESS",
+        ]);
+        for machine in &self.machines {
+            table.add_row([
+                machine.name.clone(),
+                machine.state.to_string(),
+                if machine.ready { "yes" } else { "no" }.to_owned(),
+                machine.pooler_port.to_string(),
+                machine.direct_port.to_string(),
+                machine.memory.clone(),
+                machine.cpus.clone(),
+                machine
+                    .image_id
+                    .trim_start_matches("sha256:")
+                    .chars()
+                    .take(12)
+                    .collect(),
+                machine.link_local.clone(),
+            ]);
+        }
+        let mut text = table.trim_fmt();
+        let running = self
+            .machines
+            .iter()
+            .filter(|machine| machine.state == State::Running);
+        for machine in running {
+            if let Some(why) = &machine.not_ready {
+                text.push_str(&format!("\n{} is not ready: {why}", machine.name));
+            }
+        }
+        text
+    }
+
+    fn volume_table(&self, terminal: bool) -> String {
+        let mut table = table(terminal);
+        table.set_header(["VOLUME", "MACHINE", "INSTANCE", "IN USE"]);
+        for volume in &self.volumes {
+            table.add_row([
+                volume.name.clone(),
+                volume.machine.clone(),
+                volume.instance.clone(),
+                if volume.in_use { "yes" } else { "no" }.to_owned(),
+            ]);
+        }
+        table.trim_fmt()
+    }
+}
+
+/// Lines for a person, columns for a pipe.
+fn table(terminal: bool) -> Table {
+    let mut table = Table::new();
+    table.load_style(if terminal {
+        presets::UTF8_HORIZONTAL_ONLY
+    } else {
+        presets::NOTHING
+    });
+    table
+}

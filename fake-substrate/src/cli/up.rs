@@ -1,0 +1,316 @@
+//! `up` and `add`: from nothing to a machine that lets a client in.
+
+use std::io::Read as _;
+
+use clap::Args;
+
+use fake_substrate::docker::{container, processors};
+use fake_substrate::image::{self, Variant};
+use fake_substrate::machine::metadata::{Wishes, assignment};
+use fake_substrate::machine::size::{Cpus, Memory};
+use fake_substrate::machine::spec::Overrides;
+use fake_substrate::machine::state::State;
+use fake_substrate::machine::{Change, Machine, View};
+use fake_substrate::names::MachineName;
+use fake_substrate::ports::{self, PortChoice, PortError};
+use fake_substrate::progress::Progress as _;
+use fake_substrate::substrate::{self, Order, Substrate, SubstrateError};
+use fake_substrate::until::Budget;
+
+use super::undo::Before;
+use super::{CliError, Site, answer};
+
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// The machine's name
+    #[arg(long, default_value = "db")]
+    name: MachineName,
+    /// With a second machine that holds its WAL (not built yet)
+    #[arg(long)]
+    sink: bool,
+    /// Where to find it on localhost; 5432 for a new machine
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    port: Option<u16>,
+    #[command(flatten)]
+    size: Size,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Add {
+    /// The new machine's name
+    name: MachineName,
+    /// single, or one of those not built yet
+    #[arg(long, default_value = "single")]
+    tier: String,
+    /// The machine that shall hold its WAL (not built yet)
+    #[arg(long)]
+    sink: Option<MachineName>,
+    #[command(flatten)]
+    size: Size,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+#[derive(Debug, Args)]
+struct Size {
+    /// Memory, such as 512m or 2g; 2g for a new machine
+    #[arg(long)]
+    memory: Option<Memory>,
+    /// Processors, such as 2 or 0.5; 2 for a new machine, or what Docker has
+    #[arg(long)]
+    cpus: Option<Cpus>,
+}
+
+#[derive(Debug, Args)]
+struct Settings {
+    /// Losing the volume is fine: commits are not waited for
+    #[arg(long)]
+    ephemeral: bool,
+    /// A file with the superuser's password, - for standard input; generated unless given
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<String>,
+    /// A setting of the machine, such as BEYOND_VOLUME_EPHEMERAL=true; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = assignment)]
+    set: Vec<(String, String)>,
+}
+
+impl Up {
+    pub(super) async fn run(self, site: &Site) -> Result<(), CliError> {
+        if self.sink {
+            return Err(CliError::NotBuiltYet {
+                what: "a WAL sink".to_owned(),
+                option: "--sink",
+            });
+        }
+        let wishes = self.settings.wishes()?;
+        let before = Before::look(site, &self.name).await?;
+        before.or_undo(site, self.bring_up(site, &wishes)).await
+    }
+
+    async fn bring_up(&self, site: &Site, wishes: &Wishes) -> Result<(), CliError> {
+        // Whatever can be refused without making anything is refused first.
+        self.check_port(site).await?;
+        let cpus = self.size.cpus(site).await?;
+        let image = image::ensure_postgres(&site.docker, Variant::Release, &site.progress).await?;
+        let substrate = substrate(site).await?;
+        let machine = match substrate.machine(&self.name).await? {
+            None => {
+                let order = Order {
+                    name: self.name.clone(),
+                    image: image.id,
+                    memory: self.size.memory.unwrap_or(Memory::DEFAULT),
+                    cpus,
+                    ports: PortChoice::At(self.port.unwrap_or(wire::ports::POOLER)),
+                    wishes: wishes.clone(),
+                    overrides: Overrides::default(),
+                };
+                boot(site, &substrate, order).await?
+            }
+            Some((machine, view)) => {
+                let change = self.change(image.id, &view)?;
+                let told = substrate.tell(&view, wishes).await?;
+                settle(site, &machine, &view, change, told).await?;
+                machine
+            }
+        };
+        ready(site, &machine).await
+    }
+
+    async fn check_port(&self, site: &Site) -> Result<(), CliError> {
+        let views = substrate::views(&site.docker, &site.substrate).await?;
+        let own = views
+            .iter()
+            .find(|view| view.name == self.name)
+            .map(|view| view.ports.pooler);
+        let wanted = self.port.or(own).unwrap_or(wire::ports::POOLER);
+        if own == Some(wanted) {
+            return Ok(());
+        }
+        match ports::choose(PortChoice::At(wanted)) {
+            Err(PortError::InUse { port, by: None }) => {
+                let by = container::publisher_of(&site.docker, port).await?;
+                let by = by.map(|name| format!("container {name}"));
+                Err(PortError::InUse { port, by }.into())
+            }
+            chosen => chosen.map(drop).map_err(Into::into),
+        }
+    }
+
+    /// What was not asked for stays as it is, but for the image: `up` means the present one.
+    fn change(&self, image: String, view: &View) -> Result<Change, CliError> {
+        let port = self.port.filter(|port| *port != view.ports.pooler);
+        let ports = port
+            .map(|port| ports::choose(PortChoice::At(port)))
+            .transpose()?;
+        let Size { memory, cpus } = self.size;
+        let image = Some(image);
+        Ok(Change {
+            image,
+            memory,
+            cpus,
+            ports,
+            overrides: Overrides::default(),
+        })
+    }
+}
+
+impl Add {
+    pub(super) async fn run(self, site: &Site) -> Result<(), CliError> {
+        if self.tier != "single" {
+            let what = format!("tier {}", self.tier);
+            return Err(CliError::NotBuiltYet {
+                what,
+                option: "--tier",
+            });
+        }
+        if let Some(sink) = self.sink {
+            let what = format!("WAL sink {sink}");
+            return Err(CliError::NotBuiltYet {
+                what,
+                option: "--sink",
+            });
+        }
+        let wishes = self.settings.wishes()?;
+        let before = Before::look(site, &self.name).await?;
+        if before.had_machine() {
+            let (substrate, name) = (site.substrate.clone(), self.name);
+            return Err(SubstrateError::MachineExists { substrate, name }.into());
+        }
+        let work = async {
+            let cpus = self.size.cpus(site).await?;
+            let image =
+                image::ensure_postgres(&site.docker, Variant::Release, &site.progress).await?;
+            let substrate = substrate(site).await?;
+            let order = Order {
+                name: self.name.clone(),
+                image: image.id,
+                memory: self.size.memory.unwrap_or(Memory::DEFAULT),
+                cpus,
+                ports: PortChoice::Any,
+                wishes,
+                overrides: Overrides::default(),
+            };
+            ready(site, &boot(site, &substrate, order).await?).await
+        };
+        before.or_undo(site, work).await
+    }
+}
+
+impl Size {
+    /// Docker refuses more than there are, in words of its own and only at the end.
+    async fn cpus(&self, site: &Site) -> Result<Cpus, CliError> {
+        let there = processors(&site.docker).await?;
+        match self.cpus {
+            Some(asked) if asked > Cpus::whole(there) => {
+                Err(CliError::TooManyCpus { asked, there })
+            }
+            Some(asked) => Ok(asked),
+            None => Ok(Cpus::DEFAULT.min(Cpus::whole(there))),
+        }
+    }
+}
+
+impl Settings {
+    fn wishes(&self) -> Result<Wishes, CliError> {
+        Ok(Wishes {
+            password: self.password_file.as_deref().map(password).transpose()?,
+            ephemeral: self.ephemeral.then_some(true),
+            set: self.set.iter().cloned().collect(),
+        })
+    }
+}
+
+/// A file rather than an option, which every user of this host could read in the process list.
+fn password(file: &str) -> Result<String, CliError> {
+    let mut text = String::new();
+    let read = match file {
+        "-" => std::io::stdin().lock().read_to_string(&mut text),
+        path => std::fs::File::open(path).and_then(|mut file| file.read_to_string(&mut text)),
+    };
+    let file = file.to_owned();
+    match read {
+        Err(source) => Err(CliError::PasswordFile { file, source }),
+        Ok(_bytes) => match text.lines().next().filter(|line| !line.is_empty()) {
+            Some(line) => Ok(line.to_owned()),
+            None => Err(CliError::EmptyPassword { file }),
+        },
+    }
+}
+
+async fn substrate(site: &Site) -> Result<Substrate, CliError> {
+    let image = image::ensure_substrate(&site.docker, &site.progress).await?;
+    site.progress
+        .step(&format!("Starting substrate {}", site.substrate));
+    let Site {
+        docker,
+        substrate,
+        progress,
+    } = site;
+    Ok(Substrate::up(docker, substrate, &image.id, None, progress).await?)
+}
+
+/// A machine that could not even be started was never there: its port may have been taken in the
+/// meantime. One that boots and fails stays, with its output.
+async fn boot(site: &Site, substrate: &Substrate, order: Order) -> Result<Machine, CliError> {
+    let Order {
+        name, memory, cpus, ..
+    } = &order;
+    site.progress
+        .step(&format!("Booting machine {name} ({memory}, cpus {cpus})"));
+    let name = name.clone();
+    let had_volume = substrate::volumes(&site.docker, &site.substrate)
+        .await?
+        .iter()
+        .any(|volume| volume.name == site.substrate.machine_volume(&name));
+    match substrate.boot(order, &site.progress).await {
+        Err(error) => {
+            // The failure to start is what matters; what cannot be removed is found by label.
+            drop(substrate.handle(name).remove(!had_volume).await);
+            Err(error.into())
+        }
+        booted => Ok(booted?),
+    }
+}
+
+/// Brings a machine that exists into line with what was asked for.
+async fn settle(
+    site: &Site,
+    machine: &Machine,
+    view: &View,
+    change: Change,
+    told: bool,
+) -> Result<(), CliError> {
+    let name = machine.name();
+    let differences: Vec<_> = change.differences(view).collect();
+    if !differences.is_empty() {
+        let differences = differences.join(", ");
+        site.progress.step(&format!(
+            "Making machine {name} anew on its volume: {differences}"
+        ));
+        machine.recreate(change, &site.progress).await?;
+    } else if told && view.state == State::Running {
+        site.progress.step(&format!(
+            "Restarting machine {name}: its settings have changed"
+        ));
+        machine.stop(None).await?;
+    } else if view.state != State::Running {
+        site.progress
+            .step(&format!("Booting machine {name}, which was {}", view.state));
+    }
+    Ok(machine.start().await?)
+}
+
+/// Waits, then ends with the line to paste: the only one on standard output.
+pub(super) async fn ready(site: &Site, machine: &Machine) -> Result<(), CliError> {
+    let took = machine.ready(Budget::MACHINE_READY, &site.progress).await?;
+    let name = machine.name();
+    let (pooled, direct) = machine.login().await?.commands(machine.view().await?.ports);
+    let took = took.as_secs_f64();
+    site.progress
+        .step(&format!("Machine {name} is ready (waited {took:.1} s)"));
+    site.progress.step(&format!("Past the pooler: {direct}"));
+    site.progress.step("Through the pooler:");
+    answer(&pooled)
+}
