@@ -121,7 +121,7 @@ impl<'a> Errands<'a> {
         match program.run().await.map(|text| ControlData::parse(&text)) {
             Ok(Ok(control)) => *self.before.borrow_mut() = Some(control),
             Ok(Err(error)) => {
-                tracing::warn!("the boot record will lack what recovery did: {error}")
+                tracing::warn!("the boot record will lack what recovery did: {error}");
             }
             Err(error) => tracing::warn!("the boot record will lack what recovery did: {error}"),
         }
