@@ -48,7 +48,7 @@ pub enum ServeError {
     State(#[from] StateError),
     /// No key for session tokens.
     #[error(
-        "cannot make a key for MMDS session tokens: {0}\nHINT: the kernel gave no randomness; does the container block getrandom?"
+        "cannot make a key for MMDS session tokens\nHINT: the kernel gave no randomness; does the container block getrandom?"
     )]
     NoEntropy(#[from] NoEntropy),
     /// A listener broke while serving.
