@@ -16,6 +16,8 @@ mod tuning;
 
 #[cfg(test)]
 mod golden_tests;
+#[cfg(test)]
+mod reference_tests;
 
 use std::path::PathBuf;
 

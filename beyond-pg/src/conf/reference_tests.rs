@@ -1,0 +1,81 @@
+//! `docs/settings.md` cannot drift from the tables it describes (facts 94).
+
+use std::fmt::Write;
+use std::path::Path;
+
+use super::golden_tests::updating;
+use super::{ConfFile, Owner};
+use crate::layout::Layout;
+use crate::settings::keys;
+
+fn settings_table() -> String {
+    let mut table = String::from("| key | meaning | accepted | default |\n|---|---|---|---|\n");
+    for key in keys::ALL {
+        let mut name = format!("`{}`", key.name);
+        if let Some(alias) = key.env_alias {
+            write!(name, " (environment also `{alias}`)").unwrap();
+        }
+        if key.env_file {
+            write!(name, " (environment also `{}_FILE`)", key.name).unwrap();
+        }
+        let secret = if key.secret { "; secret" } else { "" };
+        let (meaning, accepted, default) = (key.meaning, key.accepted, key.default);
+        writeln!(
+            table,
+            "| {name} | {meaning}{secret} | {accepted} | {default} |"
+        )
+        .unwrap();
+    }
+    table
+}
+
+fn files_table() -> String {
+    let layout = Layout::new("/");
+    let mut table = String::from("| file | owner | when present |\n|---|---|---|\n");
+    for file in ConfFile::ALL {
+        let owner = match file.owner() {
+            Owner::Image => "image",
+            Owner::User => "user",
+        };
+        let path = file.path(&layout);
+        writeln!(
+            table,
+            "| `{}` | {owner} | {} |",
+            path.display(),
+            file.when()
+        )
+        .unwrap();
+    }
+    table
+}
+
+/// `text` with what stands between the markers of `name` replaced.
+fn with_table(text: &str, name: &str, table: &str) -> String {
+    let (begin, end) = (
+        format!("<!-- {name}: generated -->\n"),
+        format!("<!-- {name}: end -->"),
+    );
+    let (before, rest) = text.split_once(&begin).unwrap();
+    let (_, after) = rest.split_once(&end).unwrap();
+    format!("{before}{begin}{table}{end}{after}")
+}
+
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a page in the checkout need not be atomic"
+)]
+fn the_reference_names_every_setting_and_every_file() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/settings.md");
+    let page = std::fs::read_to_string(&path).unwrap();
+    let fresh = with_table(&page, "settings", &settings_table());
+    let fresh = with_table(&fresh, "files", &files_table());
+    if updating() {
+        std::fs::write(&path, &fresh).unwrap();
+        return;
+    }
+    assert!(
+        page == fresh,
+        "docs/settings.md is stale; UPDATE_GOLDEN=1 rewrites its tables"
+    );
+}
