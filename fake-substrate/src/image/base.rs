@@ -47,13 +47,13 @@ pub(super) async fn ensure(
             return Ok(base);
         }
     }
-    progress.step(&format!("pulling {official}"));
+    progress.step(&format!("Pulling {official}"));
     let name = match pull(docker, &official, progress).await {
         Ok(()) => official,
         Err(refusal) => {
             progress.detail(&format!("{official}: {refusal}"));
             progress.step(&format!(
-                "no registry answered: bootstrapping Debian {suite} with mmdebstrap"
+                "No registry answered: bootstrapping Debian {suite} with mmdebstrap"
             ));
             bootstrap(docker, suite, &ours, &official, refusal, scratch, progress).await?;
             ours

@@ -50,7 +50,7 @@ pub(super) async fn build(
     progress: &dyn Progress,
 ) -> Result<Vec<u8>, ImageError> {
     progress.step(&format!(
-        "building {} {}",
+        "Building {} {}",
         wanted.package,
         wanted.options.join(" ")
     ));
@@ -128,7 +128,7 @@ async fn in_container(
     progress: &dyn Progress,
 ) -> Result<Vec<u8>, ImageError> {
     let package = wanted.package;
-    progress.step(&format!("building {package} in a container"));
+    progress.step(&format!("Building {package} in a container"));
     let root = workspace::root();
     let task = Task {
         image: builder(docker, base, progress).await?,
@@ -181,7 +181,7 @@ async fn builder(
     if tags::id_of(docker, &name).await?.is_some() {
         return Ok(name);
     }
-    progress.step(&format!("building {name}: Debian with Rust"));
+    progress.step(&format!("Building {name}: Debian with Rust"));
     let mut context = Context::default();
     context.add("Dockerfile", BUILDER.as_bytes().to_vec(), false);
     let tar = context

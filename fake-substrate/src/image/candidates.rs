@@ -17,7 +17,7 @@ pub(super) async fn carried(
     progress: &dyn Progress,
 ) -> Result<BTreeMap<String, String>, ImageError> {
     progress.step(&format!(
-        "asking Debian {} which versions it carries",
+        "Asking Debian {} which versions it carries",
         pins.suite
     ));
     // The names are arguments, never part of the script.

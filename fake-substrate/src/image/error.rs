@@ -58,7 +58,7 @@ pub enum ImageError {
     },
     /// The Rust code does not build.
     #[error(
-        "cannot build {package}\nHINT: the compiler's words are above; `cargo build -p {package}` repeats them"
+        "cannot build {package}\nHINT: `cargo build -p {package}` shows all of what the compiler says"
     )]
     Compile {
         /// The package.

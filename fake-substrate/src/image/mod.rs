@@ -116,11 +116,8 @@ pub async fn ensure_postgres(
 ) -> Result<ImageRef, ImageError> {
     let lock = workspace::lock(progress).await?;
     let (pins, base) = pins_and_base(docker, progress).await?;
-    let offered = pins
-        .versions
-        .get("libc6")
-        .and_then(|version| glibc::version(version));
-    let binary = binary::build(docker, &base, offered, variant.executable(), progress).await?;
+    let glibc = glibc_of(&pins);
+    let binary = binary::build(docker, &base, glibc, variant.executable(), progress).await?;
     let tar = packed(&["packer", MANIFEST], "bin/beyond-pg", binary)?;
     let revision = workspace::revision(progress).await;
     let source = Source {
@@ -148,15 +145,12 @@ pub async fn ensure_substrate(
 ) -> Result<ImageRef, ImageError> {
     let lock = workspace::lock(progress).await?;
     let (pins, base) = pins_and_base(docker, progress).await?;
-    let offered = pins
-        .versions
-        .get("libc6")
-        .and_then(|version| glibc::version(version));
+    let glibc = glibc_of(&pins);
     let wanted = Executable {
         package: "fake-substrate",
         options: &[],
     };
-    let binary = binary::build(docker, &base, offered, wanted, progress).await?;
+    let binary = binary::build(docker, &base, glibc, wanted, progress).await?;
     let tar = packed(
         &["packer/substrate.Dockerfile"],
         "bin/fake-substrate",
@@ -210,6 +204,11 @@ pub async fn pins_update(
     }
     drop(lock);
     Ok(changes)
+}
+
+/// The C library of every image here; without a pin nothing is known and nothing refused.
+fn glibc_of(pins: &Pins) -> Option<glibc::Version> {
+    pins.versions.get("libc6").and_then(|version| glibc::version(version))
 }
 
 async fn pins_and_base(
@@ -275,7 +274,7 @@ impl Source<'_> {
                 built: false,
             });
         }
-        progress.step(&format!("building {name}"));
+        progress.step(&format!("Building {name}"));
         let mut arguments = self.arguments;
         arguments.insert("BASE", &base.name);
         let recipe = Recipe {
