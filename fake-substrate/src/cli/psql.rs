@@ -1,12 +1,15 @@
 //! `psql`: the client of the machine's own image, with this terminal or pipe attached.
 
+use std::convert::Infallible;
 use std::process::ExitCode;
 
 use clap::Args;
-use futures_util::TryStreamExt as _;
-use tokio::io::AsyncWriteExt as _;
+use futures_util::{Stream, TryStreamExt as _};
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
-use fake_substrate::docker::exec::{Program, Session};
+use fake_substrate::docker::DockerError;
+use fake_substrate::docker::exec::{Program, Running, Session};
+use fake_substrate::docker::logs::Output;
 use fake_substrate::machine::metadata::Login;
 use fake_substrate::names::MachineName;
 
@@ -71,42 +74,59 @@ impl Psql {
     }
 }
 
-async fn converse(mut session: Session, terminal: bool) -> Result<i64, CliError> {
-    let mut input = terminal::input();
-    let mut input_open = true;
-    let mut resizes = terminal::resizes().map_err(CliError::Terminal)?;
-    if terminal {
-        fit(&session).await?;
+/// Serves both ends at once until the program has written its last.
+async fn converse(session: Session, terminal: bool) -> Result<i64, CliError> {
+    let Session {
+        running,
+        output,
+        input,
+    } = session;
+    let size = follow_size(&running, terminal);
+    tokio::select! {
+        shown = show(output) => shown?,
+        failed = size => return Err(failed),
+        never = pass_on(input) => match never {},
     }
-    loop {
-        tokio::select! {
-            piece = session.output.try_next() => match piece? {
-                Some(piece) => logs::write(&piece).map_err(CliError::Output)?,
-                None => return Ok(session.exit_code().await?),
-            },
-            bytes = input.recv(), if input_open => {
-                let passed_on = match bytes {
-                    Some(bytes) => pass_on(&mut session, &bytes).await,
-                    None => { input_open = false; session.input.shutdown().await }
-                };
-                // psql has ended and reads no more; its output tells the rest.
-                input_open &= passed_on.is_ok();
-            },
-            Some(()) = resizes.recv(), if terminal => fit(&session).await?,
-        }
-    }
+    Ok(running.exit_code().await?)
 }
 
-async fn pass_on(session: &mut Session, bytes: &[u8]) -> std::io::Result<()> {
-    session.input.write_all(bytes).await?;
-    session.input.flush().await
-}
-
-async fn fit(session: &Session) -> Result<(), CliError> {
-    if let Some((columns, rows)) = terminal::size() {
-        session.resize(columns, rows).await?;
+async fn show(
+    mut output: impl Stream<Item = Result<Output, DockerError>> + Unpin,
+) -> Result<(), CliError> {
+    while let Some(piece) = output.try_next().await? {
+        logs::write(&piece).map_err(CliError::Output)?;
     }
     Ok(())
+}
+
+/// Everything that comes in here goes in there, the end of it too. A psql that has ended reads no
+/// more; its output tells the rest.
+async fn pass_on(mut input: impl AsyncWrite + Unpin) -> Infallible {
+    let mut pieces = terminal::input();
+    while let Some(bytes) = pieces.recv().await {
+        if input.write_all(&bytes).await.is_err() || input.flush().await.is_err() {
+            break;
+        }
+    }
+    drop(input.shutdown().await);
+    std::future::pending().await
+}
+
+/// Ends only with a failure.
+async fn follow_size(running: &Running, terminal: bool) -> CliError {
+    let mut resizes = match terminal::resizes() {
+        Ok(resizes) => resizes,
+        Err(error) => return CliError::Terminal(error),
+    };
+    while terminal {
+        if let Some((columns, rows)) = terminal::size()
+            && let Err(error) = running.resize(columns, rows).await
+        {
+            return error.into();
+        }
+        resizes.recv().await;
+    }
+    std::future::pending().await
 }
 
 #[cfg(test)]

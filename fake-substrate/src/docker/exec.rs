@@ -33,15 +33,23 @@ impl std::fmt::Debug for Program {
     }
 }
 
-/// A program that runs.
+/// A program that runs, and its two ends. They are separate because both must be served at once:
+/// a program that cannot write stops reading.
 pub struct Session {
-    docker: Docker,
-    id: String,
-    attempted: String,
+    /// The program.
+    pub running: Running,
     /// What it writes.
     pub output: Pin<Box<dyn Stream<Item = Result<Output, DockerError>> + Send>>,
     /// What it reads; shutting this down is its end of file.
     pub input: Pin<Box<dyn AsyncWrite + Send>>,
+}
+
+/// A program that runs.
+#[derive(Debug)]
+pub struct Running {
+    docker: Docker,
+    id: String,
+    attempted: String,
 }
 
 /// What a program that has ended left behind.
@@ -99,10 +107,13 @@ pub async fn start(
                     .map(Output::from_log)
                     .map_err(DockerError::from_request(reading.clone()))
             });
-            Ok(Session {
+            let running = Running {
                 docker: docker.clone(),
                 id,
                 attempted,
+            };
+            Ok(Session {
+                running,
                 output: Box::pin(output),
                 input,
             })
@@ -114,7 +125,7 @@ pub async fn start(
     }
 }
 
-impl Session {
+impl Running {
     /// Tells the program's terminal its size.
     pub async fn resize(&self, width: u16, height: u16) -> Result<(), DockerError> {
         let resized = self
@@ -150,7 +161,7 @@ pub async fn run(
         }
     }
     Ok(Finished {
-        exit_code: session.exit_code().await?,
+        exit_code: session.running.exit_code().await?,
         stdout: String::from_utf8_lossy(&stdout).into_owned(),
         stderr: String::from_utf8_lossy(&stderr).into_owned(),
     })
