@@ -1,1 +1,64 @@
-//! Scenario language.
+//! The scenario language: what a scenario may say, and everything that it need not say.
+//!
+//! ```no_run
+//! # use e2e::{Outcome, scenario};
+//! # async fn rows_outlive_a_crash() -> Outcome {
+//! scenario(async |world| {
+//!     let db = world.vm("db").boot().await?;
+//!     db.sql("CREATE TABLE t AS SELECT 42 AS answer").await?;
+//!     let db = db.crash().await?.boot().await?;
+//!     assert_eq!(db.ask::<i32>("SELECT answer FROM t").await?, 42);
+//!     Ok(())
+//! })
+//! # .await }
+//! ```
+//!
+//! ```text
+//! world.vm(name)  ─► Spec ─ start ─► Starting ─ ready ─► Vm
+//!                      └──── boot ──────────────────────►┘ │
+//!                                      │ ended, stop, crash │ stop, crash
+//!                                      ▼                    ▼
+//!                  with_memory, … ◄─ Stopped ◄──────────────┘
+//!                      └─ start, boot ─► Starting, Vm
+//! ```
+//!
+//! A machine that is off cannot be queried: that does not compile. Everything is made by
+//! `fake-substrate`'s own code, the same that `up` runs, and meets beyond-pg only as an image.
+//! All waiting is in [`until`], all time limits are in [`budget`].
+
+mod artifacts;
+pub mod budget;
+mod client;
+pub mod disk;
+mod guest;
+mod keep;
+mod ledger;
+mod loopback;
+mod plain;
+mod processes;
+mod record;
+mod running;
+mod scenario;
+mod spec;
+mod sql;
+mod stopped;
+pub mod until;
+mod vm;
+mod world;
+
+pub use artifacts::Images;
+pub use client::{Load, Output};
+pub use fake_substrate::admin::MmdsMode;
+pub use fake_substrate::machine::state::State;
+pub use guest::Guest;
+pub use ledger::{Ledger, Promise};
+pub use plain::{DockerRun, Plain};
+pub use processes::Process;
+pub use record::{BootRecord, Wal};
+pub use running::{Running, Starting};
+pub use scenario::{Failed, Outcome, scenario};
+pub use spec::Spec;
+pub use sql::{Door, Session};
+pub use stopped::Stopped;
+pub use vm::Vm;
+pub use world::World;

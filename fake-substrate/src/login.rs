@@ -71,7 +71,7 @@ fn one_line(error: &tokio_postgres::Error) -> String {
 
 /// As `sslmode=require`: encrypted, and the certificate taken as it comes. The machine signs its
 /// own, and nobody has told us which.
-fn unverified_tls() -> Result<ClientConfig, rustls::Error> {
+pub fn unverified_tls() -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(ring::default_provider());
     let verifier = Arc::new(AnyCertificate {
         provider: Arc::clone(&provider),

@@ -1,0 +1,95 @@
+//! What can be done to a machine whether it runs or not.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use fake_substrate::admin::{MetadataPatch, MmdsMode};
+use fake_substrate::machine::metadata::Login;
+use fake_substrate::machine::spec::Overrides;
+use fake_substrate::machine::{Change, Machine};
+use fake_substrate::ports::{self, PortChoice};
+use fake_substrate::progress::Quiet;
+
+use crate::running::{Running, Starting};
+use crate::world::Site;
+
+/// How often to look for another port when a stranger took the one of a machine that was off.
+const PORT_TRIES: usize = 3;
+
+/// A machine of the scenario's substrate.
+#[derive(Debug, Clone)]
+pub struct Guest {
+    pub(crate) site: Arc<Site>,
+    pub(crate) machine: Machine,
+    /// What its container was made with.
+    pub(crate) overrides: Overrides,
+}
+
+impl Guest {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.machine.name().as_str()
+    }
+
+    /// Sets one key of its metadata, from now on.
+    pub async fn set_metadata(&self, key: &str, value: &str) -> Result<()> {
+        self.patch(key, Some(value)).await
+    }
+
+    /// Takes one key out of its metadata, from now on.
+    pub async fn remove_metadata(&self, key: &str) -> Result<()> {
+        self.patch(key, None).await
+    }
+
+    async fn patch(&self, key: &str, value: Option<&str>) -> Result<()> {
+        let patch = MetadataPatch::from([(key.to_owned(), value.map(str::to_owned))]);
+        let patched = self.site.substrate.admin().patch_metadata(self.name(), &patch).await;
+        patched.with_context(|| format!("changing {key} in the metadata of {}", self.name()))
+    }
+
+    /// From now on its metadata service answers everything with these bytes.
+    pub async fn serve_raw(&self, document: &str) -> Result<()> {
+        let admin = self.site.substrate.admin();
+        Ok(admin.put_raw_document(self.name(), document.as_bytes().to_vec()).await?)
+    }
+
+    /// Ends [`Guest::serve_raw`].
+    pub async fn serve_metadata(&self) -> Result<()> {
+        Ok(self.site.substrate.admin().delete_raw_document(self.name()).await?)
+    }
+
+    /// Changes how its metadata service behaves.
+    pub async fn mmds(&self, mode: MmdsMode) -> Result<()> {
+        Ok(self.site.substrate.admin().put_mode(self.name(), mode).await?)
+    }
+
+    pub(crate) async fn login(&self) -> Result<Login> {
+        Ok(self.machine.login().await?)
+    }
+
+    /// Switches it on. A port that was free when it was chosen may be somebody else's by now.
+    pub(crate) async fn power_on(self) -> Result<Starting> {
+        for _retry in 1..PORT_TRIES {
+            let lines_before = self.log_lines().await?;
+            match self.machine.start().await {
+                Err(error) if error.is_port_taken() => {
+                    let ports = Some(ports::choose(PortChoice::Any)?);
+                    let overrides = self.overrides.clone();
+                    let change = Change { ports, overrides, ..Change::default() };
+                    self.machine.recreate(change, &Quiet).await?;
+                }
+                started => {
+                    started.with_context(|| format!("starting machine {}", self.name()))?;
+                    return Ok(Starting::new(Running { guest: self, lines_before }));
+                }
+            }
+        }
+        self.machine.start().await?;
+        Ok(Starting::new(Running { guest: self, lines_before: 0 }))
+    }
+
+    /// Docker keeps what a container wrote in earlier runs.
+    async fn log_lines(&self) -> Result<usize> {
+        Ok(self.machine.last_lines(usize::MAX).await?.len())
+    }
+}

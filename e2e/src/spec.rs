@@ -1,0 +1,97 @@
+//! A machine as a scenario describes it, before it exists.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use fake_substrate::machine::metadata::Wishes;
+use fake_substrate::machine::size::{Cpus, Memory};
+use fake_substrate::machine::spec::Overrides;
+use fake_substrate::ports::PortChoice;
+use fake_substrate::progress::Quiet;
+use fake_substrate::substrate::Order;
+
+use crate::guest::Guest;
+use crate::running::Starting;
+use crate::vm::Vm;
+use crate::world::Site;
+
+/// A machine to be booted.
+#[derive(Debug)]
+pub struct Spec {
+    site: Arc<Site>,
+    name: String,
+    image: String,
+    memory: &'static str,
+    cpus: &'static str,
+    wishes: Wishes,
+    overrides: Overrides,
+}
+
+impl Spec {
+    pub(crate) fn new(site: Arc<Site>, name: &str) -> Self {
+        Self {
+            image: site.images.release.clone(),
+            site,
+            name: name.to_owned(),
+            // Small, since several scenarios share a small host; large enough for every extension.
+            memory: "512m",
+            cpus: "2",
+            wishes: Wishes::default(),
+            overrides: Overrides::default(),
+        }
+    }
+
+    /// As in `512m` or `2g`.
+    pub fn memory(mut self, memory: &'static str) -> Self {
+        self.memory = memory;
+        self
+    }
+
+    /// As in `0.5` or `2`.
+    pub fn cpus(mut self, cpus: &'static str) -> Self {
+        self.cpus = cpus;
+        self
+    }
+
+    /// The superuser's password, instead of a generated one.
+    pub fn password(mut self, password: &str) -> Self {
+        self.wishes.password = Some(password.to_owned());
+        self
+    }
+
+    /// One key of its metadata.
+    pub fn metadata(mut self, key: &str, value: &str) -> Self {
+        self.wishes.set.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Its boot ends right after that step, as if the power went.
+    pub fn stop_after(mut self, step: usize) -> Self {
+        self.image = self.site.images.failpoints.clone();
+        let argv = ["/sbin/init", "--stop-after", &step.to_string()].map(str::to_owned);
+        self.overrides.entrypoint = Some(argv.to_vec());
+        self
+    }
+
+    /// Boots it and waits until clients get in.
+    pub async fn boot(self) -> Result<Vm> {
+        self.start().await?.ready().await
+    }
+
+    /// Switches it on.
+    pub async fn start(self) -> Result<Starting> {
+        let name = self.name;
+        let order = Order {
+            name: name.parse()?,
+            image: self.image,
+            memory: self.memory.parse::<Memory>()?,
+            cpus: self.cpus.parse::<Cpus>()?,
+            ports: PortChoice::Any,
+            wishes: self.wishes,
+            overrides: self.overrides.clone(),
+        };
+        let made = self.site.substrate.create(order, &Quiet).await;
+        let machine = made.with_context(|| format!("making machine {name}"))?;
+        Guest { site: self.site, machine, overrides: self.overrides }.power_on().await
+    }
+}

@@ -1,0 +1,109 @@
+//! Talking SQL to a machine, from the host, as a client with `sslmode=require` does.
+
+use std::fmt;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use fake_substrate::login;
+use fake_substrate::machine::metadata::Login;
+use tokio_postgres::config::SslMode;
+use tokio_postgres::types::{FromSqlOwned, ToSql};
+use tokio_postgres::{Client, Config};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::budget;
+use crate::until::within;
+
+/// Which way in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// Through PgBouncer.
+    Pooled,
+    /// To Postgres itself.
+    Direct,
+}
+
+impl Door {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Pooled, Self::Direct];
+
+    /// The port inside of the machine.
+    pub const fn port(self) -> u16 {
+        match self {
+            Self::Pooled => wire::ports::POOLER,
+            Self::Direct => wire::ports::DIRECT,
+        }
+    }
+}
+
+impl fmt::Display for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pooled => "pooled",
+            Self::Direct => "direct",
+        })
+    }
+}
+
+/// A connection; ends when it is dropped.
+#[derive(Debug)]
+pub struct Session {
+    client: Client,
+    door: Door,
+}
+
+impl Session {
+    /// Logs in on a port of this host.
+    pub(crate) async fn open(port: u16, door: Door, login: &Login) -> Result<Self> {
+        let tls = MakeRustlsConnect::new(login::unverified_tls()?);
+        let mut config = Config::new();
+        config
+            .host("127.0.0.1")
+            .port(port)
+            .user(Login::USER)
+            .password(&login.password)
+            .dbname(&login.database)
+            .application_name("e2e")
+            .connect_timeout(Duration::from_secs(10))
+            .ssl_mode(SslMode::Require);
+        let opening = within(budget::SOON, format!("a {door} login"), config.connect(tls)).await?;
+        let (client, connection) = opening.with_context(|| format!("logging in ({door})"))?;
+        // Ends with the client; how, the client's own calls tell.
+        tokio::spawn(connection);
+        Ok(Self { client, door })
+    }
+
+    /// Runs statements.
+    pub async fn sql(&self, statements: &str) -> Result<()> {
+        let ran = self.client.batch_execute(statements).await;
+        ran.with_context(|| format!("running ({}): {statements}", self.door))
+    }
+
+    /// Asks for one value.
+    pub async fn ask<T: FromSqlOwned>(&self, query: &str) -> Result<T> {
+        self.ask_with(query, &[]).await
+    }
+
+    /// Asks for one value, with parameters.
+    pub async fn ask_with<T: FromSqlOwned>(
+        &self,
+        query: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<T> {
+        let asking = || format!("asking ({}): {query}", self.door);
+        let row = self.client.query_one(query, parameters).await.with_context(asking)?;
+        row.try_get(0).with_context(asking)
+    }
+
+    /// Asks for a column.
+    pub async fn list<T: FromSqlOwned>(&self, query: &str) -> Result<Vec<T>> {
+        let asking = || format!("asking ({}): {query}", self.door);
+        let rows = self.client.query(query, &[]).await.with_context(asking)?;
+        rows.iter().map(|row| row.try_get(0).with_context(asking)).collect()
+    }
+
+    /// What EXPLAIN says, as text.
+    pub async fn explain(&self, query: &str) -> Result<String> {
+        Ok(self.list::<String>(&format!("EXPLAIN {query}")).await?.join("\n"))
+    }
+}

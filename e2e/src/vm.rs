@@ -1,0 +1,141 @@
+//! A machine that clients get in to.
+
+use std::ops::Deref;
+
+use anyhow::{Context as _, Result, ensure};
+use fake_substrate::machine::metadata::Login;
+use fake_substrate::ports::Ports;
+use tokio_postgres::types::FromSqlOwned;
+
+use crate::budget;
+use crate::disk::PGDATA;
+use crate::ledger::Ledger;
+use crate::running::{POSTGRES, Running};
+use crate::sql::{Door, Session};
+use crate::stopped::Stopped;
+use crate::until::{Look, until};
+
+/// A machine that clients get in to.
+pub struct Vm {
+    pub(crate) running: Running,
+    pub(crate) ports: Ports,
+    pub(crate) login: Login,
+}
+
+impl Deref for Vm {
+    type Target = Running;
+
+    fn deref(&self) -> &Running {
+        &self.running
+    }
+}
+
+impl Vm {
+    /// The port of this host behind which a door is.
+    pub fn port(&self, door: Door) -> u16 {
+        match door {
+            Door::Pooled => self.ports.pooler,
+            Door::Direct => self.ports.direct,
+        }
+    }
+
+    /// Logs in as the superuser.
+    pub async fn session(&self, door: Door) -> Result<Session> {
+        Session::open(self.port(door), door, &self.login).await
+    }
+
+    /// Runs statements through the pooler.
+    pub async fn sql(&self, statements: &str) -> Result<()> {
+        self.session(Door::Pooled).await?.sql(statements).await
+    }
+
+    /// Asks for one value through the pooler.
+    pub async fn ask<T: FromSqlOwned>(&self, query: &str) -> Result<T> {
+        self.session(Door::Pooled).await?.ask(query).await
+    }
+
+    /// What a setting is.
+    pub async fn shows(&self, setting: &str) -> Result<String> {
+        self.ask(&format!("SELECT current_setting('{setting}')")).await
+    }
+
+    /// Begins to write rows and to count which were acknowledged.
+    pub async fn keep_writing(&self, door: Door) -> Result<Ledger> {
+        Ledger::begin(self.session(door).await?).await
+    }
+
+    /// Whether that password opens that door.
+    pub async fn lets_in(&self, door: Door, password: &str) -> Result<()> {
+        let login = Login { password: password.to_owned(), ..self.login.clone() };
+        let session = Session::open(self.port(door), door, &login).await?;
+        let one: i32 = session.ask("SELECT 1").await?;
+        ensure!(one == 1, "SELECT 1 answered {one}");
+        Ok(())
+    }
+
+    /// That password must not open that door, and for no other reason than that it is wrong.
+    pub async fn turns_away(&self, door: Door, password: &str) -> Result<()> {
+        let Err(refused) = self.lets_in(door, password).await else {
+            anyhow::bail!("{} let a client in with a wrong password ({door})", self.name());
+        };
+        let said = format!("{refused:#}");
+        ensure!(said.contains("authentication failed"), "refused for another reason: {said}");
+        Ok(())
+    }
+
+    /// The process that all of Postgres hangs on.
+    pub async fn postmaster(&self) -> Result<u32> {
+        let file = self.shell(&format!("head -n 1 {PGDATA}/postmaster.pid")).await?;
+        file.trim().parse().with_context(|| format!("postmaster.pid begins with {file:?}"))
+    }
+
+    /// The pooler's process.
+    pub async fn pooler(&self) -> Result<u32> {
+        let processes = self.processes().await?;
+        let pooler = processes.iter().find(|process| process.argv.contains("pgbouncer.ini"));
+        pooler.map(|pooler| pooler.pid).with_context(|| format!("no pooler among {processes:?}"))
+    }
+
+    /// SIGKILL of the postmaster alone. Its children notice, and PID 1 does.
+    pub async fn crash_postgres(&self) -> Result<()> {
+        self.kill(self.postmaster().await?).await
+    }
+
+    /// SIGKILL of the pooler.
+    pub async fn crash_pooler(&self) -> Result<()> {
+        self.kill(self.pooler().await?).await
+    }
+
+    /// Waits until a client gets in again.
+    pub async fn is_back(&self) -> Result<()> {
+        let awaited = format!("clients get in to {} again", self.name());
+        until(budget::COMES_BACK, awaited, async || {
+            Ok(match self.ask::<i32>("SELECT 1").await {
+                Ok(_one) => Look::Found(()),
+                Err(error) => Look::NotYet(format!("{error:#}")),
+            })
+        })
+        .await?;
+        self.expect_log("ready again").await.map(drop)
+    }
+
+    /// Runs a program in it as the server's own account, which the socket lets in.
+    pub async fn as_postgres(&self, argv: &[&str]) -> Result<String> {
+        self.run(POSTGRES, argv).await
+    }
+
+    /// Shuts it down as the platform does. It must end by itself, cleanly, and in time.
+    pub async fn stop(self) -> Result<Stopped> {
+        self.running.stop().await
+    }
+
+    /// SIGKILL of the whole machine.
+    pub async fn crash(self) -> Result<Stopped> {
+        self.running.crash().await
+    }
+
+    /// Shuts it down and boots it again.
+    pub async fn restart(self) -> Result<Self> {
+        self.stop().await?.boot().await
+    }
+}

@@ -1,0 +1,144 @@
+//! One isolated substrate for one scenario.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use fake_substrate::docker::{ContainerSpec, Docker, connect, container, network, volume};
+use fake_substrate::labels::{self, Labels};
+use fake_substrate::machine::metadata::new_instance_id;
+use fake_substrate::names::SubstrateName;
+use fake_substrate::owner::Owner;
+use fake_substrate::progress::Quiet;
+use fake_substrate::substrate::{self, Substrate, service};
+use testcontainers::core::{IntoContainerPort as _, Mount};
+use testcontainers::runners::AsyncRunner as _;
+use testcontainers::{ContainerAsync, GenericImage, ImageExt as _};
+use tokio::sync::OnceCell;
+
+use crate::artifacts::{Images, by_id};
+use crate::loopback::Loopback as _;
+use crate::spec::Spec;
+
+/// A substrate of its own: network, metadata service, machines. Nothing of it is shared with a
+/// scenario that runs at the same time.
+#[derive(Debug)]
+pub struct World {
+    pub(crate) site: Arc<Site>,
+    service: ContainerAsync<GenericImage>,
+}
+
+/// What everything in a world needs.
+#[derive(Debug)]
+pub(crate) struct Site {
+    pub(crate) docker: Docker,
+    pub(crate) substrate: Substrate,
+    pub(crate) images: &'static Images,
+    pub(crate) owner: Owner,
+}
+
+impl World {
+    /// Makes one. What killed runs left behind is removed first.
+    pub async fn new() -> Result<Self> {
+        let docker = connect().await.context("the scenarios run against a real Docker")?;
+        let images = Images::ensure(&docker).await?;
+        sweep_once(&docker).await?;
+        let owner = Owner::current();
+        let name = fresh_name()?;
+        let made = Self::make(&docker, images, &owner, &name).await;
+        if made.is_err() {
+            // The first failure is the one to tell; the label finds what stays.
+            drop(substrate::down(&docker, &name, true, &Quiet).await);
+        }
+        made.with_context(|| format!("making substrate {name}"))
+    }
+
+    async fn make(
+        docker: &Docker,
+        images: &'static Images,
+        owner: &Owner,
+        name: &SubstrateName,
+    ) -> Result<Self> {
+        let labels = || labels::of_substrate(name, Some(owner));
+        network::ensure(docker, &name.network(), labels()).await?;
+        volume::ensure(docker, &name.state_volume(), labels()).await?;
+        let token = service::new_token()?;
+        let spec = service::container(name, &images.substrate, &token, Some(owner));
+        let service = start(spec).await?;
+        network::attach(docker, service.id(), &service::attachment(name)).await?;
+        let substrate = Substrate::connect(docker, name).await?;
+        substrate.healthy().await?;
+        let site = Site { docker: docker.clone(), substrate, images, owner: owner.clone() };
+        Ok(Self { site: Arc::new(site), service })
+    }
+
+    /// A machine to be described and booted.
+    pub fn vm(&self, name: &str) -> Spec {
+        Spec::new(Arc::clone(&self.site), name)
+    }
+
+    /// Takes everything away.
+    pub(crate) async fn close(self) -> Result<()> {
+        let Site { docker, substrate, .. } = self.site.as_ref();
+        let name = substrate.name();
+        self.service.rm().await?;
+        let ours = [labels::is(labels::SUBSTRATE, name.as_str())];
+        for client in container::labelled(docker, &ours).await? {
+            container::remove(docker, &client.id).await?;
+        }
+        substrate::down(docker, name, true, &Quiet).await?;
+        Ok(())
+    }
+}
+
+impl Site {
+    /// On everything that a scenario starts through testcontainers.
+    pub(crate) fn client_labels(&self) -> Labels {
+        Labels::from([
+            (labels::SUBSTRATE.to_owned(), self.substrate.name().to_string()),
+            (labels::OWNER.to_owned(), self.owner.to_string()),
+            (labels::ROLE.to_owned(), "client".to_owned()),
+        ])
+    }
+}
+
+/// Once for each test process: while it runs, nothing that it finds later can be a leftover.
+async fn sweep_once(docker: &Docker) -> Result<()> {
+    static SWEPT: OnceCell<()> = OnceCell::const_new();
+    let sweep = SWEPT.get_or_try_init(|| async {
+        substrate::sweep(docker).await.map(drop).context("removing what killed runs left behind")
+    });
+    sweep.await.copied()
+}
+
+fn fresh_name() -> Result<SubstrateName> {
+    let random = new_instance_id()?;
+    let name = random.replacen("i-", "e2e-", 1);
+    name.parse().with_context(|| format!("naming a substrate {name}"))
+}
+
+/// The substrate's container, as the library wants it, through testcontainers.
+async fn start(spec: ContainerSpec) -> Result<ContainerAsync<GenericImage>> {
+    let ports: Vec<u16> = spec.published.iter().map(|port| port.container).collect();
+    let mut image = by_id(&spec.image)?;
+    for port in &ports {
+        image = image.with_exposed_port(port.tcp());
+    }
+    let mut request = image
+        .with_cmd(spec.command)
+        .with_container_name(spec.name)
+        .with_hostname(spec.hostname)
+        .with_labels(spec.labels)
+        .with_cap_drop("ALL")
+        .with_readonly_rootfs(spec.read_only_root)
+        .published_on_loopback(ports);
+    if let Some(user) = spec.user {
+        request = request.with_user(user);
+    }
+    for (key, value) in spec.env {
+        request = request.with_env_var(key, value);
+    }
+    for mount in spec.mounts {
+        request = request.with_mount(Mount::volume_mount(mount.volume, mount.target));
+    }
+    request.start().await.context("starting the substrate's container")
+}

@@ -1,0 +1,83 @@
+//! What a machine is told, and what it does about it.
+
+use anyhow::ensure;
+use e2e::{Door, MmdsMode, Outcome, State, scenario};
+
+/// A new password holds from the next boot on, at both doors, and the old one no longer does.
+#[tokio::test]
+async fn a_rotated_password_works_after_a_restart_and_the_old_one_does_not() -> Outcome {
+    scenario(async |world| {
+        let db = world.vm("db").password("the old one").boot().await?;
+        db.set_metadata("POSTGRES_PASSWORD", "the new one").await?;
+        let db = db.restart().await?;
+        for door in Door::ALL {
+            db.lets_in(door, "the new one").await?;
+            db.turns_away(door, "the old one").await?;
+        }
+        let changed = db.boot_record().await?.changed;
+        ensure!(changed.iter().any(|what| what.contains("password")), "{changed:?}");
+
+        let db = db.restart().await?;
+        db.lets_in(Door::Pooled, "the new one").await?;
+        let changed = db.boot_record().await?.changed;
+        ensure!(!changed.iter().any(|what| what.contains("password")), "{changed:?}");
+        Ok(())
+    })
+    .await
+}
+
+/// Settings that cannot be used are said, the volume is left alone, and once they are mended the
+/// machine goes on by itself.
+#[tokio::test]
+async fn a_machine_waits_for_settings_that_it_can_use() -> Outcome {
+    scenario(async |world| {
+        let db = world.vm("db").boot().await?;
+        db.sql("CREATE TABLE kept AS SELECT 42 AS answer").await?;
+        let db = db.stop().await?;
+        let untouched = db.volume_bytes().await?;
+
+        db.set_metadata("BEYOND_PG_TIER", "solo").await?;
+        db.set_metadata("BEYOND_VOLUME_EPHEMERAL", "perhaps").await?;
+        let db = db.start().await?;
+        db.expect_log("2 settings from the metadata service cannot be used").await?;
+        db.expect_log("BEYOND_PG_TIER is \"solo\"; accepted: ").await?;
+        db.expect_log("BEYOND_VOLUME_EPHEMERAL is \"perhaps\"; accepted: ").await?;
+
+        db.remove_metadata("BEYOND_PG_TIER").await?;
+        db.remove_metadata("BEYOND_VOLUME_EPHEMERAL").await?;
+        db.remove_metadata("POSTGRES_PASSWORD").await?;
+        db.expect_log("POSTGRES_PASSWORD is not set").await?;
+
+        db.serve_raw("<html>It works!</html>").await?;
+        db.expect_log("not JSON").await?;
+        db.volume_bytes().await?.must_equal(&untouched, "waiting for settings")?;
+
+        db.set_metadata("POSTGRES_PASSWORD", "mended").await?;
+        db.serve_metadata().await?;
+        let db = db.ready().await?;
+        ensure!(db.ask::<i32>("SELECT answer FROM kept").await? == 42);
+        Ok(())
+    })
+    .await
+}
+
+/// A metadata service that has nothing yet, or hangs, is asked again; the environment is no way out,
+/// and neither is starting without a password. Waiting can be ended like any other boot.
+#[tokio::test]
+async fn a_machine_waits_for_a_metadata_service_that_does_not_answer() -> Outcome {
+    scenario(async |world| {
+        let db = world.vm("db").boot().await?.stop().await?;
+        db.mmds(MmdsMode::Empty).await?;
+        let db = db.start().await?;
+        db.expect_log("404").await?;
+        db.mmds(MmdsMode::Silent).await?;
+        db.expect_log("no answer within").await?;
+
+        let db = db.stop().await?;
+        ensure!(db.state() == State::Stopped);
+        db.mmds(MmdsMode::V2).await?;
+        db.boot().await?;
+        Ok(())
+    })
+    .await
+}
