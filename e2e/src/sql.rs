@@ -53,21 +53,26 @@ pub struct Session {
 }
 
 impl Session {
-    /// Logs in on a port of this host.
+    /// Logs in as the superuser on a port of this host.
     pub(crate) async fn open(port: u16, door: Door, login: &Login) -> Result<Self> {
+        Self::open_as(Login::USER, port, door, login).await
+    }
+
+    /// Logs in on a port of this host.
+    pub(crate) async fn open_as(role: &str, port: u16, door: Door, login: &Login) -> Result<Self> {
         let tls = MakeRustlsConnect::new(login::unverified_tls()?);
         let mut config = Config::new();
         config
             .host("127.0.0.1")
             .port(port)
-            .user(Login::USER)
+            .user(role)
             .password(&login.password)
             .dbname(&login.database)
             .application_name("e2e")
             .connect_timeout(Duration::from_secs(10))
             .ssl_mode(SslMode::Require);
         let opening = within(budget::SOON, format!("a {door} login"), config.connect(tls)).await?;
-        let (client, connection) = opening.with_context(|| format!("logging in ({door})"))?;
+        let (client, connection) = opening.with_context(|| format!("logging in as {role} ({door})"))?;
         // Ends with the client; how, the client's own calls tell.
         tokio::spawn(connection);
         Ok(Self { client, door })

@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use fake_substrate::machine::metadata::Login;
 use fake_substrate::ports::Ports;
 use tokio_postgres::types::FromSqlOwned;
@@ -64,19 +64,29 @@ impl Vm {
         Ledger::begin(self.session(door).await?).await
     }
 
-    /// Whether that password opens that door.
+    /// Whether the superuser's password opens that door.
     pub async fn lets_in(&self, door: Door, password: &str) -> Result<()> {
+        self.lets_in_as(Login::USER, door, password).await
+    }
+
+    /// Whether a role's password opens that door.
+    pub async fn lets_in_as(&self, role: &str, door: Door, password: &str) -> Result<()> {
         let login = Login { password: password.to_owned(), ..self.login.clone() };
-        let session = Session::open(self.port(door), door, &login).await?;
-        let one: i32 = session.ask("SELECT 1").await?;
-        ensure!(one == 1, "SELECT 1 answered {one}");
+        let session = Session::open_as(role, self.port(door), door, &login).await?;
+        let user: String = session.ask("SELECT current_user::text").await?;
+        ensure!(user == role, "{role} became {user}");
         Ok(())
     }
 
-    /// That password must not open that door, and for no other reason than that it is wrong.
+    /// That password must not let the superuser in, and for no other reason than that it is wrong.
     pub async fn turns_away(&self, door: Door, password: &str) -> Result<()> {
-        let Err(refused) = self.lets_in(door, password).await else {
-            anyhow::bail!("{} let a client in with a wrong password ({door})", self.name());
+        self.turns_away_as(Login::USER, door, password).await
+    }
+
+    /// That role must not get in, for the sake of its password.
+    pub async fn turns_away_as(&self, role: &str, door: Door, password: &str) -> Result<()> {
+        let Err(refused) = self.lets_in_as(role, door, password).await else {
+            bail!("{} let {role} in, which it must not ({door})", self.name());
         };
         let said = format!("{refused:#}");
         ensure!(said.contains("authentication failed"), "refused for another reason: {said}");

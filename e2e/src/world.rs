@@ -76,6 +76,11 @@ impl World {
         Spec::new(Arc::clone(&self.site), name)
     }
 
+    /// Another image than the one that machines are booted from: the same sources, built otherwise.
+    pub fn another_image(&self) -> &str {
+        &self.site.images.failpoints
+    }
+
     /// Takes everything away.
     pub(crate) async fn close(self) -> Result<()> {
         let Site { docker, substrate, .. } = self.site.as_ref();

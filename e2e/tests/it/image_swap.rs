@@ -18,7 +18,7 @@ async fn an_image_swap_keeps_data_and_the_users_file_and_rewrites_its_own() -> O
         );
         db.shell(&scribble).await?;
 
-        let db = db.stop().await?.with_image(world.other_image()).boot().await?;
+        let db = db.stop().await?.with_image(world.another_image()).boot().await?;
         ensure!(db.ask::<i32>("SELECT answer FROM kept").await? == 42);
         let after = db.booted_tree().await?;
         for ours in ["00-beyond.conf", "01-tuning.conf"] {
