@@ -56,3 +56,44 @@ impl Manifest {
         Ok(toml::from_str(text)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_manifest_that_the_image_ships_is_understood() {
+        let text = include_str!("../../extensions.toml");
+        let manifest = Manifest::parse(text).unwrap();
+        assert_eq!(
+            manifest.preload.first().map(String::as_str),
+            Some("pg_stat_statements")
+        );
+        let of = |name: &str| {
+            manifest
+                .extensions
+                .iter()
+                .find(|extension| extension.name == name)
+        };
+        assert_eq!(of("pg_partman").unwrap().schema.as_deref(), Some("partman"));
+        assert_eq!(of("pg_cron").unwrap().database.as_deref(), Some("postgres"));
+    }
+
+    #[test]
+    fn a_misspelt_key_is_refused_by_name() {
+        for (text, key) in [
+            ("preloaded = []", "preloaded"),
+            ("[[extension]]\nname = \"vector\"\nshema = \"v\"", "shema"),
+            ("[[extension]]\nschema = \"v\"", "name"),
+        ] {
+            let error = Manifest::parse(text).unwrap_err().to_string();
+            assert!(error.contains(key) && error.contains("HINT: "), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_empty_manifest_is_an_image_without_extensions() {
+        let manifest = Manifest::parse("").unwrap();
+        assert!(manifest.preload.is_empty() && manifest.extensions.is_empty());
+    }
+}
