@@ -138,24 +138,6 @@ impl ConfFile {
         0o640
     }
 
-    /// When it is there, for the reference.
-    pub(crate) fn when(self) -> &'static str {
-        match self {
-            Self::Beyond00 => "always, rewritten each boot",
-            Self::Tuning01 => "always, from this boot's RAM and vCPUs",
-            Self::Durability02 => "only when the volume is ephemeral",
-            Self::Replication03 => "tier primary or replica, or a sink is set",
-            Self::Pitr05 => "while a restore target is set; gone after the restore has ended",
-            Self::Tls06 => "always; lands after 05 so that it overrides",
-            Self::User99 => "created empty at first init, never touched again",
-            Self::UserHba99 => {
-                "created empty at first init, never touched again; included by pg_hba.conf. Not in \
-                 conf.d, where Postgres would read it as settings and refuse to start"
-            }
-            Self::Hba | Self::Ident | Self::PgBouncer => "always, rewritten each boot",
-        }
-    }
-
     /// The whole text, or `None` when the file must not exist. A user's file renders empty: that
     /// is what it is created with.
     pub(crate) fn render(self, inputs: &ConfInputs<'_>) -> Option<String> {

@@ -38,15 +38,27 @@ fn files_table() -> String {
             Owner::User => "user",
         };
         let path = file.path(&layout);
-        writeln!(
-            table,
-            "| `{}` | {owner} | {} |",
-            path.display(),
-            file.when()
-        )
-        .unwrap();
+        writeln!(table, "| `{}` | {owner} | {} |", path.display(), when(file)).unwrap();
     }
     table
+}
+
+/// When it is there: `render` in words. The match makes a new file say so, too.
+fn when(file: ConfFile) -> &'static str {
+    match file {
+        ConfFile::Beyond00 => "always, rewritten each boot",
+        ConfFile::Tuning01 => "always, from this boot's RAM and vCPUs",
+        ConfFile::Durability02 => "only when the volume is ephemeral",
+        ConfFile::Replication03 => "tier primary or replica, or a sink is set",
+        ConfFile::Pitr05 => "while a restore target is set; gone after the restore has ended",
+        ConfFile::Tls06 => "always; lands after 05 so that it overrides",
+        ConfFile::User99 => "created empty at first init, never touched again",
+        ConfFile::UserHba99 => {
+            "created empty at first init, never touched again; included by pg_hba.conf. Not in \
+             conf.d, where Postgres would read it as settings and refuse to start"
+        }
+        ConfFile::Hba | ConfFile::Ident | ConfFile::PgBouncer => "always, rewritten each boot",
+    }
 }
 
 /// `text` with what stands between the markers of `name` replaced.

@@ -15,12 +15,10 @@ mod wal;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use problem::{Problem, Problems, Unsupported, Warning};
-pub(crate) use role::{Conninfo, Role, StandbyName, Tier};
+pub(crate) use problem::{Problem, Problems, Unsupported};
+pub(crate) use role::Role;
 pub(crate) use secret::Secret;
-pub(crate) use wal::{
-    Archive, InstanceId, RestoreTarget, S3Keys, S3Target, Sink, SinkAddress, SinkPolicy,
-};
+pub(crate) use wal::{Archive, InstanceId, RestoreTarget, Sink};
 
 /// The settings of one boot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,24 +70,5 @@ impl Settings {
             Role::Replica { .. } | Role::Sink { .. } => return None,
         };
         wal::any_one_of(self.sink.is_some(), standbys)
-    }
-
-    /// The password of `replicator`, where this machine has or needs that role.
-    pub(crate) fn replication_password(&self) -> Option<&Secret> {
-        match &self.role {
-            Role::Primary {
-                replication_password,
-                ..
-            }
-            | Role::Replica {
-                replication_password,
-                ..
-            }
-            | Role::Sink {
-                replication_password,
-                ..
-            } => Some(replication_password),
-            Role::Single => self.sink.as_ref().map(|sink| &sink.replication_password),
-        }
     }
 }

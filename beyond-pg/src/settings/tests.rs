@@ -3,10 +3,10 @@
 use proptest::prelude::*;
 
 use super::keys::{self, Key};
-use super::{
-    Archive, InstanceId, LogShipping, RestoreTarget, Role, Secret, Settings, SinkPolicy, Tier,
-    Volume, Warning,
-};
+use super::problem::Warning;
+use super::role::Tier;
+use super::wal::SinkPolicy;
+use super::{Archive, InstanceId, LogShipping, RestoreTarget, Role, Secret, Settings, Volume};
 use crate::metadata::{Metadata, Source};
 
 type Pairs<'a> = &'a [(&'a str, &'a str)];
