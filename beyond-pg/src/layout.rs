@@ -96,11 +96,6 @@ impl Layout {
         self.root.join(format!("etc/postgresql/{MAJOR}/main"))
     }
 
-    /// Folder of the hook folders (L-002).
-    pub(crate) fn hooks_dir(&self) -> PathBuf {
-        self.root.join(format!("etc/postgresql/{MAJOR}/hooks"))
-    }
-
     /// The image's own list of extensions.
     pub(crate) fn manifest(&self) -> PathBuf {
         self.root.join("etc/beyond/extensions.toml")

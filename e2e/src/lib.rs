@@ -27,6 +27,7 @@
 //! All waiting is in [`until`], all time limits are in [`budget`].
 
 mod artifacts;
+mod bare;
 pub mod budget;
 mod client;
 pub mod disk;
@@ -43,12 +44,14 @@ mod search;
 mod spec;
 mod sql;
 mod stopped;
+mod stopwatch;
 pub mod until;
 mod validity;
 mod vm;
 mod world;
 
 pub use artifacts::Images;
+pub use bare::Bare;
 pub use client::{Load, Output};
 pub use fake_substrate::admin::MmdsMode;
 pub use fake_substrate::machine::state::State;
@@ -62,6 +65,7 @@ pub use scenario::{Failed, Outcome, scenario};
 pub use spec::Spec;
 pub use sql::{Door, Session};
 pub use stopped::Stopped;
+pub use stopwatch::{Encrypted, Idle};
 pub use validity::Loaded;
 pub use vm::Vm;
 pub use world::World;

@@ -80,6 +80,11 @@ impl Spec {
 
     /// Switches it on.
     pub async fn start(self) -> Result<Starting> {
+        self.make().await?.power_on().await
+    }
+
+    /// Makes container and volume and leaves them off.
+    pub(crate) async fn make(self) -> Result<Guest> {
         let name = self.name;
         let order = Order {
             name: name.parse()?,
@@ -92,6 +97,6 @@ impl Spec {
         };
         let made = self.site.substrate.create(order, &Quiet).await;
         let machine = made.with_context(|| format!("making machine {name}"))?;
-        Guest { site: self.site, machine, overrides: self.overrides }.power_on().await
+        Ok(Guest { site: self.site, machine, overrides: self.overrides })
     }
 }

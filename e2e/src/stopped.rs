@@ -112,6 +112,23 @@ impl Stopped {
         Ok(stdout)
     }
 
+    /// The same, with another volume beside its own.
+    pub(crate) async fn with_another_volume(
+        &self,
+        volume: &str,
+        at: &str,
+        script: &str,
+    ) -> Result<String> {
+        let request = client::request(&self.site, "/bin/sh", ["-c", script])?
+            .with_user("root")
+            .with_network("none")
+            .with_mount(Mount::volume_mount(self.machine.volume(), VOLUME))
+            .with_mount(Mount::volume_mount(volume, at));
+        let Output { exit_code, stdout, stderr } = client::finished(request).await?;
+        ensure!(exit_code == 0, "between volumes: exit code {exit_code}: {stderr}");
+        Ok(stdout)
+    }
+
     /// Every byte of its volume.
     pub async fn volume_bytes(&self) -> Result<Tree> {
         Ok(Tree::read(&self.on_volume(UNTOUCHED).await?))
