@@ -158,7 +158,6 @@ mod tests {
             layout.confd(),
             layout.stamp(),
             layout.etc_postgres(),
-            layout.hooks_dir(),
             layout.manifest(),
             layout.pgbouncer_ini(),
             layout.socket_dir(),
