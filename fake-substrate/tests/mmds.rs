@@ -9,6 +9,7 @@ mod golden;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use fake_substrate::mmds::http::{self, Outcome};
 use fake_substrate::mmds::store::Store;
@@ -17,9 +18,14 @@ use fake_substrate::mmds::{Contents, Service, Version, routes};
 use golden::{Case, End, Text};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 
 /// When every request of the table arrives, in milliseconds of the service's clock.
 const NOW: u64 = 1_000_000;
+
+/// An answer that is too short leaves the reader waiting on an open connection; this is when it
+/// gives up and shows what it has.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A case is dropped silently when its file is; the table says how many there are.
 const CASES: usize = 57;
@@ -98,9 +104,9 @@ async fn play(case: &Case) -> Result<(), String> {
 async fn read_up_to(connection: &mut TcpStream, buffer: &mut [u8]) -> usize {
     let mut filled = 0;
     while filled < buffer.len() {
-        match connection.read(&mut buffer[filled..]).await {
-            Ok(0) | Err(_) => break,
-            Ok(read) => filled += read,
+        match timeout(PATIENCE, connection.read(&mut buffer[filled..])).await {
+            Ok(Ok(read)) if read > 0 => filled += read,
+            _ended_or_gave_up => break,
         }
     }
     filled
@@ -135,13 +141,13 @@ async fn still_answers(connection: &mut TcpStream) -> Result<(), String> {
 async fn is_closed(connection: &mut TcpStream) -> Result<(), String> {
     let mut rest = Vec::new();
     // A reset is an end as well.
-    let _ended = connection.read_to_end(&mut rest).await;
-    if rest.is_empty() {
+    let ended = timeout(PATIENCE, connection.read_to_end(&mut rest)).await;
+    if ended.is_ok() && rest.is_empty() {
         return Ok(());
     }
     let rest = rest.escape_ascii();
     Err(format!(
-        "the connection should be closed; it went on with {rest}"
+        "the connection should be closed; it went on with \"{rest}\""
     ))
 }
 
