@@ -107,3 +107,110 @@ fn ports(map: PortMap) -> BTreeMap<u16, u16> {
     };
     map.into_iter().filter_map(pair).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Observed, State};
+    use crate::docker::{Attachment, ContainerSpec, Limits, Published};
+    use crate::machine::size::{Cpus, Memory};
+
+    fn asked_for() -> ContainerSpec {
+        ContainerSpec {
+            name: "beyond-local.db".to_owned(),
+            image: "beyond-postgres".to_owned(),
+            env: vec![("KEY".to_owned(), "a=b".to_owned())],
+            labels: [("dev.beyond.machine".to_owned(), "db".to_owned())].into(),
+            limits: Some(Limits {
+                memory: Memory::DEFAULT,
+                cpus: Cpus::DEFAULT,
+                shared_memory: 1 << 30,
+                processes: 64,
+            }),
+            published: vec![Published {
+                container: 5432,
+                host: Some(6000),
+            }],
+            network: Some(Attachment {
+                network: "beyond-local".to_owned(),
+                link_local: [169, 254, 10, 1].into(),
+                aliases: vec!["db".to_owned()],
+            }),
+            ..Default::default()
+        }
+    }
+
+    /// Docker's answer to the request above, as far as the request decides it.
+    fn answered(state: &str) -> Observed {
+        let body = asked_for().body();
+        let answer = serde_json::json!({
+            "Id": "abc",
+            "Name": "/beyond-local.db",
+            "Image": "sha256:1",
+            "Config": { "Image": body.image, "Labels": body.labels, "Env": body.env },
+            "HostConfig": body.host_config,
+            "NetworkSettings": { "Networks": { "beyond-local": { "NetworkID": "net1" } } },
+            "State": serde_json::from_str::<serde_json::Value>(state).unwrap(),
+        });
+        Observed::from_answer(serde_json::from_value(answer).unwrap())
+    }
+
+    #[test]
+    fn what_was_asked_for_is_read_back() {
+        let seen = answered(r#"{"Status": "running", "ExitCode": 0}"#);
+        assert_eq!(seen.name, "beyond-local.db");
+        assert_eq!(
+            (seen.memory, seen.cpus),
+            (Some(Memory::DEFAULT), Some(Cpus::DEFAULT))
+        );
+        assert_eq!(seen.wanted_ports.get(&5432), Some(&6000));
+        assert_eq!(seen.env.get("KEY").map(String::as_str), Some("a=b"));
+        assert_eq!(
+            seen.labels.get("dev.beyond.machine").map(String::as_str),
+            Some("db")
+        );
+        assert_eq!(
+            seen.networks.get("beyond-local").map(String::as_str),
+            Some("net1")
+        );
+        assert!(seen.open_ports.is_empty());
+    }
+
+    #[test]
+    fn how_pid_1_ended_decides_what_a_machine_is() {
+        let state = |text: &str| answered(text).state;
+        assert_eq!(
+            state(r#"{"Status": "created", "ExitCode": 128}"#),
+            State::Created
+        );
+        assert_eq!(state(r#"{"Status": "paused"}"#), State::Paused);
+        assert_eq!(
+            state(r#"{"Status": "exited", "ExitCode": 0}"#),
+            State::Stopped
+        );
+        assert_eq!(
+            state(r#"{"Status": "exited", "ExitCode": 137, "OOMKilled": true}"#),
+            State::Crashed {
+                exit_code: 137,
+                out_of_memory: true
+            }
+        );
+        assert_eq!(
+            state(r#"{"Status": "dead", "ExitCode": 1}"#),
+            State::Removing
+        );
+    }
+
+    #[test]
+    fn a_container_can_do_nothing_that_it_was_not_given() {
+        let host = asked_for().body().host_config.unwrap();
+        assert_eq!(host.cap_drop, Some(vec!["ALL".to_owned()]));
+        assert_eq!(
+            host.security_opt,
+            Some(vec!["no-new-privileges".to_owned()])
+        );
+        assert_eq!(host.memory_swap, host.memory, "no swap on top");
+        let bindings = host.port_bindings.unwrap();
+        let binding = bindings["5432/tcp"].as_ref().unwrap();
+        assert_eq!(binding[0].host_ip.as_deref(), Some("127.0.0.1"));
+    }
+}
