@@ -105,12 +105,12 @@ async fn handle(State(guest): State<Guest>, request: Request) -> Response<Body> 
     }
 }
 
-/// Headers go out in the order they are put in.
+/// Headers go out in the order they are put in, and the version is the request's: hyper sees to
+/// both.
 fn response(answer: Answer, request: Parts) -> Response<Body> {
     let length = answer.body.len();
     let mut response = Response::new(Body::from(answer.body));
     *response.status_mut() = answer.status;
-    *response.version_mut() = request.version;
 
     let headers = response.headers_mut();
     let mut put = |name: HeaderName, value: HeaderValue| headers.append(name, value);

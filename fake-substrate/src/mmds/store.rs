@@ -198,6 +198,7 @@ mod tests {
         }
         for path in [
             "/latest/meta-data/c",
+            "/latest/meta-data//",
             "/list/2",
             "/latest%2Fmeta-data",
             "/a/b",
