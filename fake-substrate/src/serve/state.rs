@@ -131,7 +131,8 @@ mod tests {
         let state = StateFile::open(dir.path().to_owned()).expect("made");
         state.save(&registry()).expect("saved");
         let mut torn = File::create(dir.path().join(".machines.json.new")).expect("made");
-        torn.write_all(b"{\"mach").expect("written");
+        torn.write_all(&[b'{'; 4096])
+            .expect("longer than any state here");
         assert!(state.load().expect("loaded") == registry());
         state
             .save(&Registry::default())
