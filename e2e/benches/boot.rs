@@ -1,5 +1,5 @@
 //! The figures of a boot, each beside its baseline measured in the same run, rounds interleaved.
-//! `cargo bench -p e2e` prints the tables of `docs/performance.md`.
+//! `cargo bench -p e2e --profile dev` prints the tables of `docs/performance.md`.
 
 use std::time::Duration;
 

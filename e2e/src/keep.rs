@@ -16,8 +16,9 @@ const SHOWN: usize = 50;
 
 /// What a boot would do now, and what the last one wrote.
 const QUESTIONS: [(&str, &str); 2] = [
-    ("plan.txt", "beyond-pg boot --plan 2>&1"),
-    ("conf.txt", "grep -r '' /etc/postgresql/18/main/*.conf /etc/pgbouncer 2>&1"),
+    // A machine that waits for its settings waits with this as well.
+    ("plan.txt", "timeout 10 beyond-pg boot --plan 2>&1"),
+    ("conf.txt", "tail -n +1 /etc/postgresql/18/main/pg_*.conf /etc/pgbouncer/*.ini 2>&1"),
 ];
 
 /// Where evidence of that scenario goes; empty at first.
@@ -65,7 +66,7 @@ async fn inspected(site: &Site, container: &str) -> Result<String> {
 
 /// Best effort: a machine may be beyond answering, and that is worth keeping as well.
 async fn answers(site: &Site, container: &str) -> Vec<(&'static str, String)> {
-    let listing = format!("ls -lR {CONF_D} 2>&1; grep -r '' {CONF_D} 2>&1");
+    let listing = format!("ls -l {CONF_D} 2>&1; tail -n +1 {CONF_D}/* 2>&1");
     let asked = QUESTIONS.into_iter().chain([("conf.d.txt", listing.as_str())]);
     let mut answers = Vec::new();
     for (file, script) in asked {

@@ -35,11 +35,14 @@ as_postgres pg_ctl stop --wait --silent --pgdata="$data" --mode=fast
 rm "$fits"
 "#;
 
+/// The unit in which `-C` answers for shared_buffers.
+const PAGE: u64 = 8192;
+
 /// What Postgres said about a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loaded {
-    /// What it would have for shared_buffers on a machine of that size, in its own unit.
-    pub shared_buffers: String,
+    /// What shared_buffers would be on a machine of that size, in bytes.
+    pub shared_buffers: u64,
     /// How many settings it found in all files.
     pub settings: usize,
     /// What it did not like.
@@ -60,7 +63,7 @@ impl Stopped {
         ensure!(exit_code == 0, "Postgres did not start with it: {stderr}");
         let mut lines = stdout.lines();
         Ok(Loaded {
-            shared_buffers: lines.next().unwrap_or_default().to_owned(),
+            shared_buffers: lines.next().unwrap_or_default().parse::<u64>()? * PAGE,
             settings: lines.next().unwrap_or_default().parse()?,
             errors: lines.map(str::to_owned).collect(),
         })

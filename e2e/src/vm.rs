@@ -80,16 +80,22 @@ impl Vm {
 
     /// That password must not let the superuser in, and for no other reason than that it is wrong.
     pub async fn turns_away(&self, door: Door, password: &str) -> Result<()> {
-        self.turns_away_as(Login::USER, door, password).await
+        self.turns_away_as(Login::USER, door, password, "authentication failed").await
     }
 
-    /// That role must not get in, for the sake of its password.
-    pub async fn turns_away_as(&self, role: &str, door: Door, password: &str) -> Result<()> {
+    /// That role must not get in, and the refusal has these words.
+    pub async fn turns_away_as(
+        &self,
+        role: &str,
+        door: Door,
+        password: &str,
+        words: &str,
+    ) -> Result<()> {
         let Err(refused) = self.lets_in_as(role, door, password).await else {
             bail!("{} let {role} in, which it must not ({door})", self.name());
         };
         let said = format!("{refused:#}");
-        ensure!(said.contains("authentication failed"), "refused for another reason: {said}");
+        ensure!(said.contains(words), "refused for another reason: {said}");
         Ok(())
     }
 

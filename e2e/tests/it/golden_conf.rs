@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 use e2e::{Outcome, scenario};
 
-/// The machines of contract 5, and a quarter of their memory in the unit that Postgres answers in.
-const PROFILES: [(&str, &str); 4] = [
-    ("single-512m-1cpu", "128MB"),
-    ("single-4g-2cpu", "1GB"),
-    ("single-64g-16cpu", "16GB"),
-    ("single-256g-64cpu", "64GB"),
+/// The machines of contract 5, and a quarter of their memory, which shared_buffers takes.
+const PROFILES: [(&str, u64); 4] = [
+    ("single-512m-1cpu", 128 << 20),
+    ("single-4g-2cpu", 1 << 30),
+    ("single-64g-16cpu", 16 << 30),
+    ("single-256g-64cpu", 64 << 30),
 ];
 
 /// A golden file proves that a text stays the same; only the server knows whether it is valid.

@@ -44,9 +44,11 @@ async fn the_pooler_knows_every_role_and_honours_the_end_of_its_validity() -> Ou
         .await?;
         for door in Door::ALL {
             db.lets_in_as("current", door, "x").await?;
-            db.turns_away_as("expired", door, "x").await?;
         }
-        db.turns_away_as("locked", Door::Pooled, "x").await?;
+        db.turns_away_as("expired", Door::Direct, "x", "authentication failed").await?;
+        // The pooler learns of no role that may not log in, and says so.
+        db.turns_away_as("expired", Door::Pooled, "x", "no such user").await?;
+        db.turns_away_as("locked", Door::Pooled, "x", "no such user").await?;
         Ok(())
     })
     .await

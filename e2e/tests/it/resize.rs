@@ -16,7 +16,7 @@ async fn a_resized_machine_is_retuned() -> Outcome {
         ensure!(db.ask::<i32>("SELECT answer FROM kept").await? == 42);
 
         let db = db.stop().await?.with_memory("8g")?.boot().await?;
-        is_tuned_for(&db, ["2GB", "6GB", "40960kB", "100", "8", "2"]).await
+        is_tuned_for(&db, ["2GB", "6GB", "40MB", "100", "8", "2"]).await
     })
     .await
 }

@@ -71,7 +71,7 @@ async fn a_machine_waits_for_a_metadata_service_that_does_not_answer() -> Outcom
         let db = db.start().await?;
         db.expect_log("404").await?;
         db.mmds(MmdsMode::Silent).await?;
-        db.expect_log("no answer within").await?;
+        db.expect_log("took the connection and did not answer").await?;
 
         let db = db.stop().await?;
         ensure!(db.state() == State::Stopped);
