@@ -57,8 +57,12 @@ pub async fn signal(docker: &Docker, name: &str, signal: &str) -> Result<(), Doc
 
 /// Waits until it has ended.
 pub async fn ended(docker: &Docker, name: &str) -> Result<(), DockerError> {
+    wait_until(docker, name, "not-running").await
+}
+
+async fn wait_until(docker: &Docker, name: &str, condition: &str) -> Result<(), DockerError> {
     let options = WaitContainerOptionsBuilder::new()
-        .condition("not-running")
+        .condition(condition)
         .build();
     let waited = docker
         .wait_container(name, Some(options))
@@ -73,7 +77,8 @@ pub async fn ended(docker: &Docker, name: &str) -> Result<(), DockerError> {
     }
 }
 
-/// Kills and removes it, its anonymous volumes too; one that does not exist is fine.
+/// Kills and removes it, its anonymous volumes too; one that does not exist is fine, and one that
+/// somebody else is removing (two runs sweep the same leftovers) is waited for.
 pub async fn remove(docker: &Docker, name: &str) -> Result<(), DockerError> {
     let options = RemoveContainerOptionsBuilder::new()
         .force(true)
@@ -83,7 +88,13 @@ pub async fn remove(docker: &Docker, name: &str) -> Result<(), DockerError> {
     let removed = removed.map_err(DockerError::from_request(format!(
         "remove container {name}"
     )));
-    removed.absent_is_none().map(|_| ())
+    match removed {
+        Err(error) if error.is_already_being_removed() => wait_until(docker, name, "removed")
+            .await
+            .absent_is_none()
+            .map(drop),
+        removed => removed.absent_is_none().map(drop),
+    }
 }
 
 /// Looks at it; `None` when there is none.

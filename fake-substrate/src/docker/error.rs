@@ -83,6 +83,12 @@ impl DockerError {
         self.status() == Some(409)
     }
 
+    /// Another request removes it right now.
+    pub(crate) fn is_already_being_removed(&self) -> bool {
+        let said = |error: &Error| error.to_string().contains("is already in progress");
+        matches!(self, Self::Request { source, .. } if said(source))
+    }
+
     /// A container was to leave a network that it is no member of.
     pub fn is_not_member(&self) -> bool {
         let said = |error: &Error| error.to_string().contains("is not connected to");
