@@ -114,11 +114,14 @@ async fn pass_on(mut input: impl AsyncWrite + Unpin) -> Infallible {
 
 /// Ends only with a failure.
 async fn follow_size(running: &Running, terminal: bool) -> CliError {
+    if !terminal {
+        return std::future::pending().await;
+    }
     let mut resizes = match terminal::resizes() {
         Ok(resizes) => resizes,
         Err(error) => return CliError::Terminal(error),
     };
-    while terminal {
+    loop {
         if let Some((columns, rows)) = terminal::size()
             && let Err(error) = running.resize(columns, rows).await
         {
@@ -126,7 +129,6 @@ async fn follow_size(running: &Running, terminal: bool) -> CliError {
         }
         resizes.recv().await;
     }
-    std::future::pending().await
 }
 
 #[cfg(test)]

@@ -1,31 +1,25 @@
 //! The handle of one machine: what the command line and the scenarios do to it.
 
 use std::convert::Infallible;
-use std::fmt;
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use futures_util::{Stream, TryStreamExt as _};
 
-use crate::admin::{AdminClient, AdminError, Metadata};
+use crate::admin::{AdminClient, Metadata};
 use crate::docker::exec::{Finished, Program, Session};
 use crate::docker::logs::{Output, Part};
-use crate::docker::{self, Docker, DockerError, Observed, exec, logs, volume};
-use crate::labels;
-use crate::lock::{LockError, SubstrateLock};
+use crate::docker::{self, Docker, DockerError, exec, logs, volume};
+use crate::lock::SubstrateLock;
 use crate::login;
+use crate::machine::error::{MachineError, NotReady};
+use crate::machine::last_lines::{LOOKED_THROUGH, LastLines};
 use crate::machine::metadata::Login;
-use crate::machine::size::{Cpus, Memory};
-use crate::machine::spec::{MachineSpec, Overrides};
 use crate::machine::state::{State, Verb, Verdict};
+use crate::machine::view::{Change, View};
 use crate::names::{MachineName, SubstrateName};
 use crate::owner::Owner;
-use crate::ports::Ports;
 use crate::progress::Progress;
 use crate::until::{Budget, Ended, Look, OutOfTime, until};
-
-/// How much of a machine's output an error carries.
-const LAST_LINES: usize = 30;
 
 /// A machine of a substrate. Cheap to clone; knows its names and asks Docker for the rest.
 #[derive(Debug, Clone)]
@@ -35,137 +29,6 @@ pub struct Machine {
     pub(crate) substrate: SubstrateName,
     pub(crate) owner: Option<Owner>,
     pub(crate) name: MachineName,
-}
-
-/// A machine as it stands.
-#[derive(Debug, Clone)]
-pub struct View {
-    /// Which machine.
-    pub name: MachineName,
-    /// What it is doing.
-    pub state: State,
-    /// The reference or id of the image that it was made from.
-    pub image: String,
-    /// The id of that image.
-    pub image_id: String,
-    /// Its memory.
-    pub memory: Memory,
-    /// Its processors.
-    pub cpus: Cpus,
-    /// Where the host finds it.
-    pub ports: Ports,
-    /// Who it is towards the metadata service.
-    pub link_local: Ipv4Addr,
-}
-
-/// What shall be different when a machine is made anew on its volume.
-#[derive(Debug, Clone, Default)]
-pub struct Change {
-    /// Another image: an image swap.
-    pub image: Option<String>,
-    /// Another size of memory.
-    pub memory: Option<Memory>,
-    /// Another number of processors.
-    pub cpus: Option<Cpus>,
-    /// Other ports on the host.
-    pub ports: Option<Ports>,
-    /// How the next start differs from an ordinary one; an ordinary one unless given.
-    pub overrides: Overrides,
-}
-
-/// Something could not be done to a machine.
-#[derive(Debug, thiserror::Error)]
-pub enum MachineError {
-    /// There is no such machine.
-    #[error(
-        "substrate {substrate} has no machine {name}\nHINT: `fake-substrate status` lists them; `fake-substrate add {name}` makes one"
-    )]
-    Absent {
-        /// Where it was looked for.
-        substrate: SubstrateName,
-        /// What was looked for.
-        name: MachineName,
-    },
-    /// It makes no sense in the state that the machine is in.
-    #[error("cannot {verb} machine {name}: it is {state}\nHINT: {} {name}", state.way_out())]
-    Refused {
-        /// Which machine.
-        name: MachineName,
-        /// What was asked.
-        verb: Verb,
-        /// What it is doing.
-        state: State,
-    },
-    /// It did not come up.
-    #[error(transparent)]
-    NotReady(#[from] Box<NotReady>),
-    /// Its metadata holds no password, so nobody can log in and "ready" cannot be seen.
-    #[error(
-        "the metadata of machine {0} has no POSTGRES_PASSWORD, so nobody can log in\nHINT: give it one with --password-file"
-    )]
-    NoPassword(MachineName),
-    /// Docker failed.
-    #[error(transparent)]
-    Docker(#[from] DockerError),
-    /// The substrate's own process failed.
-    #[error(transparent)]
-    Admin(#[from] AdminError),
-    /// Another process holds the substrate.
-    #[error(transparent)]
-    Lock(#[from] LockError),
-    /// The step that must not be cut in half was.
-    #[error("making machine {0} anew was cut short\nHINT: `fake-substrate up` completes it")]
-    CutShort(MachineName),
-}
-
-impl MachineError {
-    /// Whether it failed because somebody else has the port that it is to be published on.
-    pub fn is_port_taken(&self) -> bool {
-        matches!(self, Self::Docker(DockerError::PortTaken { .. }))
-    }
-}
-
-/// A machine that did not come up, with what it said last.
-#[derive(Debug, thiserror::Error)]
-pub enum NotReady {
-    /// PID 1 ended.
-    #[error(
-        "machine {name} ended while it booted: {state}{last_lines}\nHINT: all of its output: fake-substrate logs {name}"
-    )]
-    Ended {
-        /// Which machine.
-        name: MachineName,
-        /// How it ended.
-        state: State,
-        /// What it said last.
-        last_lines: LastLines,
-    },
-    /// Nobody got in.
-    #[error(
-        "machine {name} did not let a client in, {waited}{last_lines}\nHINT: it still runs: follow it with fake-substrate logs -f {name}"
-    )]
-    OutOfTime {
-        /// Which machine.
-        name: MachineName,
-        /// How long was waited, and what the last try said.
-        waited: OutOfTime,
-        /// What it said last.
-        last_lines: LastLines,
-    },
-}
-
-/// The end of a machine's output, as it stands in an error.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LastLines(Vec<String>);
-
-impl fmt::Display for LastLines {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
-            return f.write_str("; it has written nothing");
-        }
-        f.write_str("; its last lines:")?;
-        self.0.iter().try_for_each(|line| write!(f, "\n    {line}"))
-    }
 }
 
 impl Machine {
@@ -369,7 +232,7 @@ impl Machine {
 
     async fn ended(&self) -> Result<MachineError, MachineError> {
         let state = self.view().await?.state;
-        let last_lines = LastLines(self.last_lines(LAST_LINES).await?);
+        let last_lines = LastLines::of(&self.last_lines(LOOKED_THROUGH).await?);
         let ended = NotReady::Ended {
             name: self.name.clone(),
             state,
@@ -379,85 +242,12 @@ impl Machine {
     }
 
     async fn out_of_time(&self, waited: OutOfTime) -> Result<MachineError, MachineError> {
-        let last_lines = LastLines(self.last_lines(LAST_LINES).await?);
+        let last_lines = LastLines::of(&self.last_lines(LOOKED_THROUGH).await?);
         let out = NotReady::OutOfTime {
             name: self.name.clone(),
             waited,
             last_lines,
         };
         Ok(MachineError::NotReady(Box::new(out)))
-    }
-}
-
-impl View {
-    /// Reads a machine off its container.
-    pub(crate) fn of(observed: Observed) -> Result<Self, DockerError> {
-        let container = observed.name.clone();
-        let lacks = |missing| DockerError::NotOurs {
-            container: container.clone(),
-            missing,
-        };
-        let name = observed
-            .labels
-            .get(labels::MACHINE)
-            .and_then(|name| name.parse().ok());
-        let link_local = observed
-            .labels
-            .get(labels::LINK_LOCAL)
-            .and_then(|address| address.parse().ok());
-        let port = |container: u16| observed.wanted_ports.get(&container).copied();
-        Ok(Self {
-            name: name.ok_or_else(|| lacks("it has no usable machine name in its labels"))?,
-            state: observed.state,
-            image: observed.image,
-            image_id: observed.image_id,
-            memory: observed
-                .memory
-                .ok_or_else(|| lacks("it has no memory limit"))?,
-            cpus: observed
-                .cpus
-                .ok_or_else(|| lacks("it has no processor limit"))?,
-            ports: Ports {
-                pooler: port(wire::ports::POOLER)
-                    .ok_or_else(|| lacks("its pooler is not published"))?,
-                direct: port(wire::ports::DIRECT)
-                    .ok_or_else(|| lacks("its direct port is not published"))?,
-            },
-            link_local: link_local.ok_or_else(|| lacks("it has no link-local address"))?,
-        })
-    }
-}
-
-impl Change {
-    /// Whether it would make any difference to a machine that stands like this.
-    pub fn matters_to(&self, view: &View) -> bool {
-        self.differences(view).next().is_some()
-    }
-
-    /// What would be different, in words.
-    pub fn differences<'a>(&'a self, view: &'a View) -> impl Iterator<Item = String> + 'a {
-        let memory = self.memory.filter(|memory| *memory != view.memory);
-        let cpus = self.cpus.filter(|cpus| *cpus != view.cpus);
-        let ports = self.ports.filter(|ports| *ports != view.ports);
-        let image = self.image.as_ref().filter(|image| **image != view.image_id);
-        let words = [
-            image.map(|_image| "another image".to_owned()),
-            memory.map(|memory| format!("memory {} instead of {}", memory, view.memory)),
-            cpus.map(|cpus| format!("cpus {} instead of {}", cpus, view.cpus)),
-            ports.map(|ports| format!("port {} instead of {}", ports.pooler, view.ports.pooler)),
-        ];
-        words.into_iter().flatten()
-    }
-
-    fn over(self, view: View) -> MachineSpec {
-        MachineSpec {
-            name: view.name,
-            image: self.image.unwrap_or(view.image_id),
-            memory: self.memory.unwrap_or(view.memory),
-            cpus: self.cpus.unwrap_or(view.cpus),
-            ports: self.ports.unwrap_or(view.ports),
-            link_local: view.link_local,
-            overrides: self.overrides,
-        }
     }
 }

@@ -1,10 +1,16 @@
 //! One machine of a substrate: what it is made of, which states it goes through, and the handle
 //! by which the command line and the scenarios hold it.
 
+mod error;
 mod handle;
+mod last_lines;
 pub mod metadata;
 pub mod size;
 pub mod spec;
 pub mod state;
+mod view;
 
-pub use handle::{Change, Machine, MachineError, NotReady, View};
+pub use error::{MachineError, NotReady};
+pub use handle::Machine;
+pub use last_lines::LastLines;
+pub use view::{Change, View};

@@ -1,0 +1,90 @@
+//! What can go wrong with one machine, told with the end of its own output.
+
+use crate::admin::AdminError;
+use crate::docker::DockerError;
+use crate::lock::LockError;
+use crate::machine::last_lines::LastLines;
+use crate::machine::state::{State, Verb};
+use crate::names::{MachineName, SubstrateName};
+use crate::until::OutOfTime;
+
+/// Something could not be done to a machine.
+#[derive(Debug, thiserror::Error)]
+pub enum MachineError {
+    /// There is no such machine.
+    #[error(
+        "substrate {substrate} has no machine {name}\nHINT: `fake-substrate status` lists them; `fake-substrate add {name}` makes one"
+    )]
+    Absent {
+        /// Where it was looked for.
+        substrate: SubstrateName,
+        /// What was looked for.
+        name: MachineName,
+    },
+    /// It makes no sense in the state that the machine is in.
+    #[error("cannot {verb} machine {name}: it is {state}\nHINT: {} {name}", state.way_out())]
+    Refused {
+        /// Which machine.
+        name: MachineName,
+        /// What was asked.
+        verb: Verb,
+        /// What it is doing.
+        state: State,
+    },
+    /// It did not come up.
+    #[error(transparent)]
+    NotReady(#[from] Box<NotReady>),
+    /// Its metadata holds no password, so nobody can log in and "ready" cannot be seen.
+    #[error(
+        "the metadata of machine {0} has no POSTGRES_PASSWORD, so nobody can log in\nHINT: give it one with --password-file"
+    )]
+    NoPassword(MachineName),
+    /// Docker failed.
+    #[error(transparent)]
+    Docker(#[from] DockerError),
+    /// The substrate's own process failed.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    /// Another process holds the substrate.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The step that must not be cut in half was.
+    #[error("making machine {0} anew was cut short\nHINT: `fake-substrate up` completes it")]
+    CutShort(MachineName),
+}
+
+impl MachineError {
+    /// Whether it failed because somebody else has the port that it is to be published on.
+    pub fn is_port_taken(&self) -> bool {
+        matches!(self, Self::Docker(DockerError::PortTaken { .. }))
+    }
+}
+
+/// A machine that did not come up, with what it said last.
+#[derive(Debug, thiserror::Error)]
+pub enum NotReady {
+    /// PID 1 ended.
+    #[error(
+        "machine {name} ended while it booted: {state}{last_lines}\nHINT: all of its output: fake-substrate logs {name}"
+    )]
+    Ended {
+        /// Which machine.
+        name: MachineName,
+        /// How it ended.
+        state: State,
+        /// What it said last.
+        last_lines: LastLines,
+    },
+    /// Nobody got in.
+    #[error(
+        "machine {name} did not let a client in, {waited}{last_lines}\nHINT: it still runs: follow it with fake-substrate logs -f {name}"
+    )]
+    OutOfTime {
+        /// Which machine.
+        name: MachineName,
+        /// How long was waited, and what the last try said.
+        waited: OutOfTime,
+        /// What it said last.
+        last_lines: LastLines,
+    },
+}
