@@ -83,6 +83,7 @@ pub(crate) struct Observed {
 /// Text into settings; what is merely odd is logged.
 fn understood(document: &Metadata) -> Result<Settings, Problems> {
     let (settings, warnings) = Settings::from_metadata(document)?;
+    tracing::info!("settings from the {}", document.source);
     for warning in warnings {
         tracing::warn!("{warning}");
     }

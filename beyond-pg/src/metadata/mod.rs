@@ -38,7 +38,6 @@ pub(crate) async fn read() -> Metadata {
                 if let Some(warning) = warning {
                     tracing::warn!("{warning}");
                 }
-                tracing::info!("settings from the {}", metadata.source);
                 return metadata;
             }
             Next::Wait { say, pause } => {
