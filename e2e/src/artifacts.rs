@@ -23,7 +23,9 @@ impl Images {
     pub async fn ensure(docker: &Docker) -> Result<&'static Self> {
         static IMAGES: OnceCell<Result<Images, String>> = OnceCell::const_new();
         let images = IMAGES.get_or_init(|| async {
-            Self::build(docker).await.map_err(|error| format!("{error:#}"))
+            Self::build(docker)
+                .await
+                .map_err(|error| format!("{error:#}"))
         });
         images.await.as_ref().map_err(|error| anyhow!("{error}"))
     }
@@ -43,6 +45,8 @@ impl Images {
 
 /// An image for testcontainers, which knows images as `name:tag`; an id has that shape as well.
 pub(crate) fn by_id(id: &str) -> Result<GenericImage> {
-    let (name, tag) = id.split_once(':').with_context(|| format!("{id} is not an image id"))?;
+    let (name, tag) = id
+        .split_once(':')
+        .with_context(|| format!("{id} is not an image id"))?;
     Ok(GenericImage::new(name, tag))
 }

@@ -44,15 +44,23 @@ impl World {
         ];
         let mut entrypoint = vec!["/usr/lib/postgresql/18/bin/postgres".to_owned()];
         entrypoint.extend(["-D".to_owned(), PGDATA.to_owned()]);
-        entrypoint.extend(options.into_iter().flat_map(|option| ["-c".to_owned(), option]));
-        self.bare("bare-copy", entrypoint, copy, of.login().await?).await
+        entrypoint.extend(
+            options
+                .into_iter()
+                .flat_map(|option| ["-c".to_owned(), option]),
+        );
+        self.bare("bare-copy", entrypoint, copy, of.login().await?)
+            .await
     }
 
     /// `initdb`, as a machine runs it, and `postgres` on an empty volume.
     pub async fn bare_empty(&self, number: usize) -> Result<Bare<'_>> {
         let name = format!("bare-empty-{number}");
         let volume = self.volume(&name).await?;
-        let login = Login { password: "bare".to_owned(), database: "postgres".to_owned() };
+        let login = Login {
+            password: "bare".to_owned(),
+            database: "postgres".to_owned(),
+        };
         let script = format!(
             "set -e; install -d -o postgres -g postgres {VOLUME}/data; echo {password} >/tmp/password
              run() {{ setpriv --reuid postgres --regid postgres --clear-groups \"$@\"; }}
@@ -84,7 +92,9 @@ impl World {
     ) -> Result<Bare<'_>> {
         let site = &self.site;
         let container = format!("{}.{name}", site.substrate.name().network());
-        let postgres = entrypoint.first().is_some_and(|program| program.ends_with("/postgres"));
+        let postgres = entrypoint
+            .first()
+            .is_some_and(|program| program.ends_with("/postgres"));
         let spec = ContainerSpec {
             name: container.clone(),
             image: site.images.release.clone(),
@@ -95,13 +105,24 @@ impl World {
             capabilities: ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"]
                 .map(str::to_owned)
                 .to_vec(),
-            mounts: vec![Mount { volume, target: VOLUME.to_owned(), blank: true }],
-            published: vec![Published { container: PORT, host: None }],
+            mounts: vec![Mount {
+                volume,
+                target: VOLUME.to_owned(),
+                blank: true,
+            }],
+            published: vec![Published {
+                container: PORT,
+                host: None,
+            }],
             stop_timeout: budget::STOP,
             ..ContainerSpec::default()
         };
         container::create(&site.docker, &spec).await?;
-        Ok(Bare { world: self, container, login })
+        Ok(Bare {
+            world: self,
+            container,
+            login,
+        })
     }
 }
 

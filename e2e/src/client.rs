@@ -53,7 +53,10 @@ pub(crate) async fn finished(request: ContainerRequest<GenericImage>) -> Result<
 async fn output_of(container: &ContainerAsync<GenericImage>) -> Result<Output> {
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Ok(Output {
-        exit_code: container.exit_code().await?.context("a client still runs")?,
+        exit_code: container
+            .exit_code()
+            .await?
+            .context("a client still runs")?,
         stdout: text(container.stdout_to_vec().await?),
         stderr: text(container.stderr_to_vec().await?),
     })
@@ -62,14 +65,32 @@ async fn output_of(container: &ContainerAsync<GenericImage>) -> Result<Output> {
 impl World {
     /// `psql` on the machine's network: asks one query with `sslmode=require`.
     pub async fn psql(&self, vm: &Vm, door: Door, password: &str, query: &str) -> Result<Output> {
-        let arguments = ["--no-psqlrc", "--tuples-only", "--no-align", "--command", query];
+        let arguments = [
+            "--no-psqlrc",
+            "--tuples-only",
+            "--no-align",
+            "--command",
+            query,
+        ];
         finished(self.client(vm, door, password, "psql", &arguments)?).await
     }
 
     /// `pgbench` on the machine's network, until something ends it.
     pub async fn pgbench(&self, vm: &Vm, door: Door) -> Result<Load> {
-        vm.as_postgres(&["pgbench", "--initialize", "--quiet", "--host=/var/run/postgresql", "--port=5433"]).await?;
-        let arguments = ["--client=4", "--time=600", "--progress=1", "--protocol=simple"];
+        vm.as_postgres(&[
+            "pgbench",
+            "--initialize",
+            "--quiet",
+            "--host=/var/run/postgresql",
+            "--port=5433",
+        ])
+        .await?;
+        let arguments = [
+            "--client=4",
+            "--time=600",
+            "--progress=1",
+            "--protocol=simple",
+        ];
         let password = &vm.login.password;
         let request = self.client(vm, door, password, "pgbench", &arguments)?;
         let under_way = vec![WaitFor::message_on_stderr("progress: ")];
@@ -115,7 +136,10 @@ impl Load {
         let Output { stdout, stderr, .. } = output_of(&self.container).await?;
         self.container.rm().await?;
         let processed = stdout.lines().find_map(|line| {
-            line.strip_prefix("number of transactions actually processed: ")?.trim().parse().ok()
+            line.strip_prefix("number of transactions actually processed: ")?
+                .trim()
+                .parse()
+                .ok()
         });
         processed.with_context(|| format!("pgbench told no result: {stdout}{stderr}"))
     }

@@ -55,7 +55,9 @@ impl Tree {
         };
         let mut tree: BTreeMap<_, _> = listing.lines().filter_map(pair).collect();
         for (path, content) in parts.filter_map(pair) {
-            tree.entry(path).or_default().push_str(&format!("\n{content}"));
+            tree.entry(path)
+                .or_default()
+                .push_str(&format!("\n{content}"));
         }
         Self(tree)
     }
@@ -68,9 +70,14 @@ impl Tree {
 
     /// Names within a folder.
     pub fn names_in(&self, folder: &str) -> BTreeSet<&str> {
-        let below = |path: &'_ String| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
+        let below = |path: &'_ String| {
+            path.strip_prefix(folder)
+                .is_some_and(|rest| rest.starts_with('/'))
+        };
         let paths = self.0.keys().filter(|path| below(path));
-        paths.filter_map(|path| path[folder.len() + 1..].split('/').next()).collect()
+        paths
+            .filter_map(|path| path[folder.len() + 1..].split('/').next())
+            .collect()
     }
 
     /// Whether anything is at that path.
@@ -80,13 +87,22 @@ impl Tree {
 
     /// Two disks that must be the same; tells every difference.
     pub fn must_equal(&self, expected: &Self, when: &str) -> Result<()> {
-        ensure!(self.0.len() > 10, "a tree of {} entries is no volume: {self:?}", self.0.len());
+        ensure!(
+            self.0.len() > 10,
+            "a tree of {} entries is no volume: {self:?}",
+            self.0.len()
+        );
         let paths: BTreeSet<_> = self.0.keys().chain(expected.0.keys()).collect();
         let differences: Vec<String> = paths
             .into_iter()
             .filter(|path| self.0.get(*path) != expected.0.get(*path))
             .map(|path| {
-                let of = |tree: &Self| tree.0.get(path).map_or("nothing", String::as_str).to_owned();
+                let of = |tree: &Self| {
+                    tree.0
+                        .get(path)
+                        .map_or("nothing", String::as_str)
+                        .to_owned()
+                };
                 format!("{path}\n    was {}\n    is  {}", of(expected), of(self))
             })
             .collect();
@@ -110,7 +126,10 @@ mod tests {
     fn a_listing_and_the_contents_after_it_become_one_tree() {
         let tree = Tree::read(PRINTED);
         assert_eq!(tree.text("/a/conf.d/00.conf"), Some("port = 1\nssl = on\n"));
-        assert_eq!(tree.names_in("/a/conf.d").into_iter().collect::<Vec<_>>(), ["00.conf"]);
+        assert_eq!(
+            tree.names_in("/a/conf.d").into_iter().collect::<Vec<_>>(),
+            ["00.conf"]
+        );
         assert!(tree.has("/a/conf.d") && !tree.has("/a"));
     }
 
@@ -125,7 +144,10 @@ mod tests {
         let many: String = (0..20).map(|n| format!("/b/{n}\tf 600 0:0 \n")).collect();
         let tree = |text: &str| Tree::read(&format!("{many}{text}"));
         let told = |changed: &str| {
-            tree(changed).must_equal(&tree(PRINTED), "after").unwrap_err().to_string()
+            tree(changed)
+                .must_equal(&tree(PRINTED), "after")
+                .unwrap_err()
+                .to_string()
         };
         assert!(tree(PRINTED).must_equal(&tree(PRINTED), "after").is_ok());
         assert!(told(&PRINTED.replace("600", "644")).contains("/a/conf.d/00.conf"));

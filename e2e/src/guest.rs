@@ -43,24 +43,41 @@ impl Guest {
 
     async fn patch(&self, key: &str, value: Option<&str>) -> Result<()> {
         let patch = MetadataPatch::from([(key.to_owned(), value.map(str::to_owned))]);
-        let patched = self.site.substrate.admin().patch_metadata(self.name(), &patch).await;
+        let patched = self
+            .site
+            .substrate
+            .admin()
+            .patch_metadata(self.name(), &patch)
+            .await;
         patched.with_context(|| format!("changing {key} in the metadata of {}", self.name()))
     }
 
     /// From now on its metadata service answers everything with these bytes.
     pub async fn serve_raw(&self, document: &str) -> Result<()> {
         let admin = self.site.substrate.admin();
-        Ok(admin.put_raw_document(self.name(), document.as_bytes().to_vec()).await?)
+        Ok(admin
+            .put_raw_document(self.name(), document.as_bytes().to_vec())
+            .await?)
     }
 
     /// Ends [`Guest::serve_raw`].
     pub async fn serve_metadata(&self) -> Result<()> {
-        Ok(self.site.substrate.admin().delete_raw_document(self.name()).await?)
+        Ok(self
+            .site
+            .substrate
+            .admin()
+            .delete_raw_document(self.name())
+            .await?)
     }
 
     /// Changes how its metadata service behaves.
     pub async fn mmds(&self, mode: MmdsMode) -> Result<()> {
-        Ok(self.site.substrate.admin().put_mode(self.name(), mode).await?)
+        Ok(self
+            .site
+            .substrate
+            .admin()
+            .put_mode(self.name(), mode)
+            .await?)
     }
 
     pub(crate) async fn login(&self) -> Result<Login> {
@@ -75,17 +92,27 @@ impl Guest {
                 Err(error) if error.is_port_taken() => {
                     let ports = Some(ports::choose(PortChoice::Any)?);
                     let overrides = self.overrides.clone();
-                    let change = Change { ports, overrides, ..Change::default() };
+                    let change = Change {
+                        ports,
+                        overrides,
+                        ..Change::default()
+                    };
                     self.machine.recreate(change, &Quiet).await?;
                 }
                 started => {
                     started.with_context(|| format!("starting machine {}", self.name()))?;
-                    return Ok(Starting::new(Running { guest: self, lines_before }));
+                    return Ok(Starting::new(Running {
+                        guest: self,
+                        lines_before,
+                    }));
                 }
             }
         }
         self.machine.start().await?;
-        Ok(Starting::new(Running { guest: self, lines_before: 0 }))
+        Ok(Starting::new(Running {
+            guest: self,
+            lines_before: 0,
+        }))
     }
 
     /// Docker keeps what a container wrote in earlier runs.

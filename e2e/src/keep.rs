@@ -18,7 +18,10 @@ const SHOWN: usize = 50;
 const QUESTIONS: [(&str, &str); 2] = [
     // A machine that waits for its settings waits with this as well.
     ("plan.txt", "timeout 10 beyond-pg boot --plan 2>&1"),
-    ("conf.txt", "tail -n +1 /etc/postgresql/18/main/pg_*.conf /etc/pgbouncer/*.ini 2>&1"),
+    (
+        "conf.txt",
+        "tail -n +1 /etc/postgresql/18/main/pg_*.conf /etc/pgbouncer/*.ini 2>&1",
+    ),
 ];
 
 /// Where evidence of that scenario goes; empty at first.
@@ -37,7 +40,10 @@ pub(crate) async fn evidence(world: &World, scenario: &str) -> Result<String> {
     let site = world.site.as_ref();
     let folder = folder(scenario).context("keeping evidence")?;
     let mut shown = format!("kept in {}\n", folder.display());
-    let ours = [labels::is(labels::SUBSTRATE, site.substrate.name().as_str())];
+    let ours = [labels::is(
+        labels::SUBSTRATE,
+        site.substrate.name().as_str(),
+    )];
     for found in container::labelled(&site.docker, &ours).await? {
         let machine = found.labels.get(labels::MACHINE);
         let name = machine.map_or(found.name.as_str(), String::as_str);
@@ -46,9 +52,16 @@ pub(crate) async fn evidence(world: &World, scenario: &str) -> Result<String> {
 
         let log = logs::last_lines(&site.docker, &found.id, usize::MAX).await?;
         let last = &log[log.len().saturating_sub(SHOWN)..];
-        shown.push_str(&format!("--- {name} ({}), last lines:\n{}\n", found.state, last.join("\n")));
+        shown.push_str(&format!(
+            "--- {name} ({}), last lines:\n{}\n",
+            found.state,
+            last.join("\n")
+        ));
         save(&here.join("log.txt"), &log.join("\n"))?;
-        save(&here.join("inspect.json"), &inspected(site, &found.id).await?)?;
+        save(
+            &here.join("inspect.json"),
+            &inspected(site, &found.id).await?,
+        )?;
         if machine.is_some() && !found.state.has_ended() {
             for (file, answer) in answers(site, &found.id).await {
                 shown.push_str(&format!("--- {name}, {file}:\n{answer}\n"));
@@ -60,14 +73,19 @@ pub(crate) async fn evidence(world: &World, scenario: &str) -> Result<String> {
 }
 
 async fn inspected(site: &Site, container: &str) -> Result<String> {
-    let answer = site.docker.inspect_container(container, None::<InspectContainerOptions>).await?;
+    let answer = site
+        .docker
+        .inspect_container(container, None::<InspectContainerOptions>)
+        .await?;
     Ok(serde_json::to_string_pretty(&answer)?)
 }
 
 /// Best effort: a machine may be beyond answering, and that is worth keeping as well.
 async fn answers(site: &Site, container: &str) -> Vec<(&'static str, String)> {
     let listing = format!("ls -l {CONF_D} 2>&1; tail -n +1 {CONF_D}/* 2>&1");
-    let asked = QUESTIONS.into_iter().chain([("conf.d.txt", listing.as_str())]);
+    let asked = QUESTIONS
+        .into_iter()
+        .chain([("conf.d.txt", listing.as_str())]);
     let mut answers = Vec::new();
     for (file, script) in asked {
         let program = fake_substrate::docker::exec::Program {
@@ -75,12 +93,18 @@ async fn answers(site: &Site, container: &str) -> Vec<(&'static str, String)> {
             ..Default::default()
         };
         let ran = fake_substrate::docker::exec::run(&site.docker, container, program).await;
-        answers.push((file, ran.map_or_else(|error| error.to_string(), |ran| ran.stdout)));
+        answers.push((
+            file,
+            ran.map_or_else(|error| error.to_string(), |ran| ran.stdout),
+        ));
     }
     answers
 }
 
-#[expect(clippy::disallowed_methods, reason = "evidence of a failed test need not survive a power cut")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "evidence of a failed test need not survive a power cut"
+)]
 fn save(path: &Path, text: &str) -> Result<()> {
     std::fs::write(path, text).with_context(|| format!("keeping {}", path.display()))
 }

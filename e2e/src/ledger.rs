@@ -28,7 +28,9 @@ pub struct Promise {
 
 impl Ledger {
     pub(crate) async fn begin(session: Session) -> Result<Self> {
-        session.sql("CREATE TABLE IF NOT EXISTS ledger (n bigint PRIMARY KEY)").await?;
+        session
+            .sql("CREATE TABLE IF NOT EXISTS ledger (n bigint PRIMARY KEY)")
+            .await?;
         let (told, acknowledged) = watch::channel(0);
         let writing = tokio::spawn(async move {
             for n in 1_i64.. {
@@ -39,14 +41,21 @@ impl Ledger {
                 told.send_replace(n);
             }
         });
-        Ok(Self { acknowledged, writing })
+        Ok(Self {
+            acknowledged,
+            writing,
+        })
     }
 
     /// Waits until that many rows were acknowledged.
     pub async fn reaches(&mut self, rows: i64) -> Result<()> {
-        let reached = self.acknowledged.wait_for(|acknowledged| *acknowledged >= rows);
+        let reached = self
+            .acknowledged
+            .wait_for(|acknowledged| *acknowledged >= rows);
         let reached = within(budget::SOON, format!("{rows} rows in the ledger"), reached).await?;
-        reached.map(drop).context("the ledger's connection ended too early")
+        reached
+            .map(drop)
+            .context("the ledger's connection ended too early")
     }
 
     /// Waits until the connection is gone.
@@ -63,7 +72,10 @@ impl Promise {
         let rows: i64 = vm.ask("SELECT count(*) FROM ledger").await?;
         let last: i64 = vm.ask("SELECT coalesce(max(n), 0) FROM ledger").await?;
         let Self { acknowledged } = self;
-        ensure!(rows == last, "the ledger has gaps: {rows} rows, the last one is {last}");
+        ensure!(
+            rows == last,
+            "the ledger has gaps: {rows} rows, the last one is {last}"
+        );
         ensure!(
             last == acknowledged || last == acknowledged + 1,
             "{acknowledged} commits were acknowledged, the ledger has {last}"

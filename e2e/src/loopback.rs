@@ -18,7 +18,9 @@ impl Loopback for ContainerRequest<GenericImage> {
                 host_ip: Some("127.0.0.1".to_owned()),
                 host_port: Some(String::new()),
             };
-            let bindings = ports.iter().map(|port| (format!("{port}/tcp"), Some(vec![binding()])));
+            let bindings = ports
+                .iter()
+                .map(|port| (format!("{port}/tcp"), Some(vec![binding()])));
             host.port_bindings = Some(bindings.collect::<HashMap<_, _>>());
             host.publish_all_ports = Some(false);
         })

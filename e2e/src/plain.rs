@@ -49,7 +49,10 @@ impl DockerRun {
 
     /// `-v VOLUME:…`, with the volume of a machine.
     pub fn volume_of(self, machine: &Running) -> Self {
-        Self(self.0.with_mount(Mount::volume_mount(machine.machine.volume(), VOLUME)))
+        Self(
+            self.0
+                .with_mount(Mount::volume_mount(machine.machine.volume(), VOLUME)),
+        )
     }
 
     /// Starts it.
@@ -63,31 +66,45 @@ impl Plain {
     pub async fn log(&self) -> Result<Vec<String>> {
         let mut bytes = self.0.stdout_to_vec().await?;
         bytes.extend(self.0.stderr_to_vec().await?);
-        Ok(String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect())
+        Ok(String::from_utf8_lossy(&bytes)
+            .lines()
+            .map(str::to_owned)
+            .collect())
     }
 
     /// Waits until its log has these words.
     pub async fn expect_log(&self, words: &str) -> Result<()> {
-        until(budget::READY, format!("the container says: {words}"), async || {
-            let log = self.log().await?;
-            if log.iter().any(|line| line.contains(words)) {
-                return Ok(Look::Found(()));
-            }
-            Ok(Look::NotYet(log.last().cloned().unwrap_or("nothing".to_owned())))
-        })
+        until(
+            budget::READY,
+            format!("the container says: {words}"),
+            async || {
+                let log = self.log().await?;
+                if log.iter().any(|line| line.contains(words)) {
+                    return Ok(Look::Found(()));
+                }
+                Ok(Look::NotYet(
+                    log.last().cloned().unwrap_or("nothing".to_owned()),
+                ))
+            },
+        )
         .await
     }
 
     /// The record of its boot.
     pub async fn boot_record(&self) -> Result<BootRecord> {
         let log = self.log().await?;
-        log.iter().find_map(|line| BootRecord::in_line(line)).context("it left no boot record")?
+        log.iter()
+            .find_map(|line| BootRecord::in_line(line))
+            .context("it left no boot record")?
     }
 
     /// Logs in through its published port.
     pub async fn session(&self, password: &str) -> Result<Session> {
         let port = self.0.get_host_port_ipv4(wire::ports::POOLER.tcp()).await?;
-        let login = Login { password: password.to_owned(), database: "postgres".to_owned() };
+        let login = Login {
+            password: password.to_owned(),
+            database: "postgres".to_owned(),
+        };
         Session::open(port, Door::Pooled, &login).await
     }
 

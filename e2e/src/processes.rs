@@ -48,7 +48,25 @@ mod tests {
     fn a_zombie_without_a_command_line_is_a_process_too() {
         let argv = "/usr/lib/postgresql/18/bin/postgres -D /data".to_owned();
         let listed = read("17 1 S 999 /usr/lib/postgresql/18/bin/postgres -D /data \n42 1 Z 0 \n");
-        let zombie = Process { pid: 42, parent: 1, state: 'Z', uid: 0, argv: String::new() };
-        assert_eq!(listed, [Process { pid: 17, parent: 1, state: 'S', uid: 999, argv }, zombie]);
+        let zombie = Process {
+            pid: 42,
+            parent: 1,
+            state: 'Z',
+            uid: 0,
+            argv: String::new(),
+        };
+        assert_eq!(
+            listed,
+            [
+                Process {
+                    pid: 17,
+                    parent: 1,
+                    state: 'S',
+                    uid: 999,
+                    argv
+                },
+                zombie
+            ]
+        );
     }
 }

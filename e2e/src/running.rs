@@ -62,7 +62,11 @@ impl Running {
 
     /// Waits for these words as they are written: for a kill that must land right behind them.
     pub async fn hears(&self, words: &str) -> Result<()> {
-        let part = Part { follow: true, tail: None, since: None };
+        let part = Part {
+            follow: true,
+            tail: None,
+            since: None,
+        };
         let mut output = Box::pin(self.machine.logs(part));
         let mut heard = String::new();
         let listening = async {
@@ -74,7 +78,12 @@ impl Running {
             }
             bail!("{} ended without saying: {words}", self.name())
         };
-        within(budget::SPEAKS, format!("{} says: {words}", self.name()), listening).await?
+        within(
+            budget::SPEAKS,
+            format!("{} says: {words}", self.name()),
+            listening,
+        )
+        .await?
     }
 
     /// The record of this boot.
@@ -93,14 +102,26 @@ impl Running {
     /// Runs a program in it as that user, whatever comes of it.
     pub async fn exec(&self, user: &str, argv: &[&str]) -> Result<Finished> {
         let argv = argv.iter().map(|&word| word.to_owned()).collect();
-        let program = Program { argv, user: Some(user.to_owned()), ..Program::default() };
+        let program = Program {
+            argv,
+            user: Some(user.to_owned()),
+            ..Program::default()
+        };
         Ok(self.machine.exec(program).await?)
     }
 
     /// Runs a program in it that must succeed; answers what it printed.
     pub async fn run(&self, user: &str, argv: &[&str]) -> Result<String> {
-        let Finished { exit_code, stdout, stderr } = self.exec(user, argv).await?;
-        ensure!(exit_code == 0, "{argv:?} in {}: exit code {exit_code}: {stderr}", self.name());
+        let Finished {
+            exit_code,
+            stdout,
+            stderr,
+        } = self.exec(user, argv).await?;
+        ensure!(
+            exit_code == 0,
+            "{argv:?} in {}: exit code {exit_code}: {stderr}",
+            self.name()
+        );
         Ok(stdout)
     }
 
@@ -144,7 +165,11 @@ impl Running {
     /// Whether a boot would find everything on disk as it should be.
     pub async fn must_have_an_empty_plan(&self) -> Result<()> {
         let plan = self.plan().await?;
-        ensure!(plan.starts_with("nothing to change on disk\n"), "{}: the plan: {plan}", self.name());
+        ensure!(
+            plan.starts_with("nothing to change on disk\n"),
+            "{}: the plan: {plan}",
+            self.name()
+        );
         Ok(())
     }
 
@@ -203,14 +228,23 @@ impl Starting {
         self.expect_log("ready: ").await?;
         let ports = self.machine.view().await?.ports;
         let login = self.login().await?;
-        Ok(Vm { running: self.0, ports, login })
+        Ok(Vm {
+            running: self.0,
+            ports,
+            login,
+        })
     }
 
     /// Waits until it ends by itself.
     pub async fn ended(self) -> Result<Stopped> {
         let container = self.machine.container();
         let ended = container::ended(&self.site.docker, &container);
-        within(budget::ENDS, format!("{} ends by itself", self.name()), ended).await??;
+        within(
+            budget::ENDS,
+            format!("{} ends by itself", self.name()),
+            ended,
+        )
+        .await??;
         let state = self.machine.view().await?.state;
         Ok(Stopped::new(self.0, state))
     }

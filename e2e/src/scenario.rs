@@ -20,7 +20,10 @@ pub struct Failed(anyhow::Error);
 impl fmt::Debug for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)?;
-        self.0.chain().skip(1).try_for_each(|cause| write!(f, "\n  because: {cause}"))
+        self.0
+            .chain()
+            .skip(1)
+            .try_for_each(|cause| write!(f, "\n  because: {cause}"))
     }
 }
 
@@ -38,7 +41,10 @@ where
             Err(error) => eprintln!("{name} failed, and no evidence could be kept: {error:#}"),
         }
     }
-    let closed = world.close().await.context("taking the scenario's substrate away");
+    let closed = world
+        .close()
+        .await
+        .context("taking the scenario's substrate away");
     match played {
         Ok(outcome) => outcome.and(closed).map_err(Failed),
         Err(panic) => resume_unwind(panic),
@@ -51,7 +57,9 @@ where
 fn name_of<S>() -> String {
     let path = type_name::<S>();
     let path = path.split("::{{closure}}").next().unwrap_or(path);
-    path.split_once("::").map_or(path, |(_crate, path)| path).to_owned()
+    path.split_once("::")
+        .map_or(path, |(_crate, path)| path)
+        .to_owned()
 }
 
 #[cfg(test)]
@@ -64,6 +72,9 @@ mod tests {
 
     #[test]
     fn a_story_is_called_like_the_test_it_stands_in() {
-        assert_eq!(name(async || {}), "scenario::tests::a_story_is_called_like_the_test_it_stands_in");
+        assert_eq!(
+            name(async || {}),
+            "scenario::tests::a_story_is_called_like_the_test_it_stands_in"
+        );
     }
 }

@@ -16,8 +16,7 @@ done
 
 /// Files on every file system of the machine that hold one of the patterns. The patterns come
 /// through a pipe: an argument would find itself.
-const FILES: &str =
-    "grep --recursive --files-with-matches --text --fixed-strings --no-messages --file=- / \
+const FILES: &str = "grep --recursive --files-with-matches --text --fixed-strings --no-messages --file=- / \
      --exclude-dir=proc --exclude-dir=sys || [ $? -le 2 ]";
 
 impl Vm {
@@ -26,10 +25,18 @@ impl Vm {
         let processes = self.processes().await?;
         let mut told: Vec<_> = processes
             .iter()
-            .map(|process| (format!("the command line of {}", process.pid), process.argv.clone()))
+            .map(|process| {
+                (
+                    format!("the command line of {}", process.pid),
+                    process.argv.clone(),
+                )
+            })
             .collect();
         ensure!(told.len() > 5, "a machine has more processes than {told:?}");
-        told.push(("its log".to_owned(), self.machine.last_lines(usize::MAX).await?.join("\n")));
+        told.push((
+            "its log".to_owned(),
+            self.machine.last_lines(usize::MAX).await?.join("\n"),
+        ));
 
         // Root of this container has no CAP_SYS_PTRACE: the servers' it cannot read, they can.
         for (user, pid) in [("root", 1), (POSTGRES, self.postmaster().await?)] {
@@ -38,14 +45,25 @@ impl Vm {
             let read = environments
                 .lines()
                 .any(|line| line.starts_with(&of_pid) && line.contains("PATH="));
-            ensure!(read, "{user} cannot read the environment of {pid}: {environments}");
-            told.push((format!("the environments that {user} may read"), environments));
+            ensure!(
+                read,
+                "{user} cannot read the environment of {pid}: {environments}"
+            );
+            told.push((
+                format!("the environments that {user} may read"),
+                environments,
+            ));
         }
 
         let container = self.machine.container();
         let docker = &self.site.docker;
-        let inspected = docker.inspect_container(&container, None::<InspectContainerOptions>).await?;
-        told.push(("docker inspect".to_owned(), serde_json::to_string(&inspected)?));
+        let inspected = docker
+            .inspect_container(&container, None::<InspectContainerOptions>)
+            .await?;
+        told.push((
+            "docker inspect".to_owned(),
+            serde_json::to_string(&inspected)?,
+        ));
         Ok(told)
     }
 

@@ -97,6 +97,10 @@ impl Spec {
         };
         let made = self.site.substrate.create(order, &Quiet).await;
         let machine = made.with_context(|| format!("making machine {name}"))?;
-        Ok(Guest { site: self.site, machine, overrides: self.overrides })
+        Ok(Guest {
+            site: self.site,
+            machine,
+            overrides: self.overrides,
+        })
     }
 }

@@ -72,7 +72,8 @@ impl Session {
             .connect_timeout(Duration::from_secs(10))
             .ssl_mode(SslMode::Require);
         let opening = within(budget::SOON, format!("a {door} login"), config.connect(tls)).await?;
-        let (client, connection) = opening.with_context(|| format!("logging in as {role} ({door})"))?;
+        let (client, connection) =
+            opening.with_context(|| format!("logging in as {role} ({door})"))?;
         // Ends with the client; how, the client's own calls tell.
         tokio::spawn(connection);
         Ok(Self { client, door })
@@ -96,7 +97,11 @@ impl Session {
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<T> {
         let asking = || format!("asking ({}): {query}", self.door);
-        let row = self.client.query_one(query, parameters).await.with_context(asking)?;
+        let row = self
+            .client
+            .query_one(query, parameters)
+            .await
+            .with_context(asking)?;
         row.try_get(0).with_context(asking)
     }
 
@@ -104,11 +109,16 @@ impl Session {
     pub async fn list<T: FromSqlOwned>(&self, query: &str) -> Result<Vec<T>> {
         let asking = || format!("asking ({}): {query}", self.door);
         let rows = self.client.query(query, &[]).await.with_context(asking)?;
-        rows.iter().map(|row| row.try_get(0).with_context(asking)).collect()
+        rows.iter()
+            .map(|row| row.try_get(0).with_context(asking))
+            .collect()
     }
 
     /// What EXPLAIN says, as text.
     pub async fn explain(&self, query: &str) -> Result<String> {
-        Ok(self.list::<String>(&format!("EXPLAIN {query}")).await?.join("\n"))
+        Ok(self
+            .list::<String>(&format!("EXPLAIN {query}"))
+            .await?
+            .join("\n"))
     }
 }

@@ -7,8 +7,8 @@ use fake_substrate::machine::Change;
 use fake_substrate::machine::spec::Overrides;
 use fake_substrate::machine::state::State;
 use fake_substrate::progress::Quiet;
-use testcontainers::core::Mount;
 use testcontainers::ImageExt as _;
+use testcontainers::core::Mount;
 
 use crate::client::{self, Output};
 use crate::disk::{Tree, UNTOUCHED, VOLUME};
@@ -34,7 +34,11 @@ impl Deref for Stopped {
 
 impl Stopped {
     pub(crate) fn new(was: Running, state: State) -> Self {
-        Self { was, state, change: None }
+        Self {
+            was,
+            state,
+            change: None,
+        }
     }
 
     /// How it ended.
@@ -51,7 +55,12 @@ impl Stopped {
     pub async fn must_have_said(&self, words: &str) -> Result<()> {
         let log = self.log().await?;
         let said = log.iter().any(|line| line.contains(words));
-        ensure!(said, "{} never said: {words}\nit said:\n{}", self.name(), log.join("\n"));
+        ensure!(
+            said,
+            "{} never said: {words}\nit said:\n{}",
+            self.name(),
+            log.join("\n")
+        );
         Ok(())
     }
 
@@ -107,8 +116,16 @@ impl Stopped {
             .with_user("root")
             .with_network("none")
             .with_mount(Mount::volume_mount(self.machine.volume(), VOLUME));
-        let Output { exit_code, stdout, stderr } = client::finished(request).await?;
-        ensure!(exit_code == 0, "on the volume of {}: exit code {exit_code}: {stderr}", self.name());
+        let Output {
+            exit_code,
+            stdout,
+            stderr,
+        } = client::finished(request).await?;
+        ensure!(
+            exit_code == 0,
+            "on the volume of {}: exit code {exit_code}: {stderr}",
+            self.name()
+        );
         Ok(stdout)
     }
 
@@ -124,8 +141,15 @@ impl Stopped {
             .with_network("none")
             .with_mount(Mount::volume_mount(self.machine.volume(), VOLUME))
             .with_mount(Mount::volume_mount(volume, at));
-        let Output { exit_code, stdout, stderr } = client::finished(request).await?;
-        ensure!(exit_code == 0, "between volumes: exit code {exit_code}: {stderr}");
+        let Output {
+            exit_code,
+            stdout,
+            stderr,
+        } = client::finished(request).await?;
+        ensure!(
+            exit_code == 0,
+            "between volumes: exit code {exit_code}: {stderr}"
+        );
         Ok(stdout)
     }
 

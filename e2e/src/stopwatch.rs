@@ -16,8 +16,10 @@ use crate::until::{Look, until};
 use crate::vm::Vm;
 
 /// Looks often: the figure is only as fine as this.
-const FIRST_ANSWER: Budget =
-    Budget { every: Duration::from_millis(5), ..budget::READY };
+const FIRST_ANSWER: Budget = Budget {
+    every: Duration::from_millis(5),
+    ..budget::READY
+};
 
 /// Runs from its start.
 #[derive(Debug)]
@@ -49,16 +51,22 @@ pub(crate) async fn first_answer(
     login: &Login,
     tls: Encrypted,
 ) -> Result<Duration> {
-    until(FIRST_ANSWER, format!("an answer on port {port}"), async || {
-        let answer = match tls {
-            Encrypted::Yes => login::answers(login, port).await.map_err(anyhow::Error::from),
-            Encrypted::No => answers_in_plain_text(login, port).await,
-        };
-        Ok(match answer {
-            Ok(()) => Look::Found(watch.elapsed()),
-            Err(error) => Look::NotYet(format!("{error:#}")),
-        })
-    })
+    until(
+        FIRST_ANSWER,
+        format!("an answer on port {port}"),
+        async || {
+            let answer = match tls {
+                Encrypted::Yes => login::answers(login, port)
+                    .await
+                    .map_err(anyhow::Error::from),
+                Encrypted::No => answers_in_plain_text(login, port).await,
+            };
+            Ok(match answer {
+                Ok(()) => Look::Found(watch.elapsed()),
+                Err(error) => Look::NotYet(format!("{error:#}")),
+            })
+        },
+    )
     .await
 }
 
@@ -125,18 +133,34 @@ impl Running {
     /// Watches PID 1 for that long.
     pub async fn idle(&self, watched: Duration) -> Result<Idle> {
         let seconds = watched.as_secs().to_string();
-        let printed = self.run("root", &["/bin/sh", "-c", WATCH, "sh", &seconds]).await?;
+        let printed = self
+            .run("root", &["/bin/sh", "-c", WATCH, "sh", &seconds])
+            .await?;
         let figures: Vec<u64> = printed
             .split_whitespace()
             .map(|figure| figure.parse().with_context(|| format!("reading {figure}")))
             .collect::<Result<_>>()?;
-        let [_, _, before_1, before_2, resident_kb, anonymous_kb, after_1, after_2, binary_bytes] =
-            figures[..]
+        let [
+            _,
+            _,
+            before_1,
+            before_2,
+            resident_kb,
+            anonymous_kb,
+            after_1,
+            after_2,
+            binary_bytes,
+        ] = figures[..]
         else {
             anyhow::bail!("PID 1's counters read {figures:?}");
         };
         let wakeups = after_1 + after_2 - before_1 - before_2;
         let wakeups_per_second = f64::from(u32::try_from(wakeups)?) / watched.as_secs_f64();
-        Ok(Idle { resident_kb, anonymous_kb, wakeups_per_second, binary_bytes })
+        Ok(Idle {
+            resident_kb,
+            anonymous_kb,
+            wakeups_per_second,
+            binary_bytes,
+        })
     }
 }

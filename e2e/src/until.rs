@@ -39,7 +39,11 @@ pub async fn until_true(
     mut look: impl AsyncFnMut() -> Result<bool>,
 ) -> Result<()> {
     until(budget, awaited, async || {
-        Ok(if look().await? { Look::Found(()) } else { Look::NotYet("not so yet".to_owned()) })
+        Ok(if look().await? {
+            Look::Found(())
+        } else {
+            Look::NotYet("not so yet".to_owned())
+        })
     })
     .await
 }
@@ -50,8 +54,13 @@ pub async fn within<T>(
     awaited: impl Display,
     coming: impl Future<Output = T>,
 ) -> Result<T> {
-    tokio::time::timeout(budget.limit, coming).await.map_err(|_elapsed| {
-        let Budget { name, limit, .. } = budget;
-        anyhow!("waited for this: {awaited}: not within {} s (budget: {name})", limit.as_secs())
-    })
+    tokio::time::timeout(budget.limit, coming)
+        .await
+        .map_err(|_elapsed| {
+            let Budget { name, limit, .. } = budget;
+            anyhow!(
+                "waited for this: {awaited}: not within {} s (budget: {name})",
+                limit.as_secs()
+            )
+        })
 }

@@ -59,7 +59,11 @@ impl Stopped {
         for (path, content) in files {
             request = request.with_copy_to(path.as_str(), content.clone());
         }
-        let Output { exit_code, stdout, stderr } = client::finished(request).await?;
+        let Output {
+            exit_code,
+            stdout,
+            stderr,
+        } = client::finished(request).await?;
         ensure!(exit_code == 0, "Postgres did not start with it: {stderr}");
         let mut lines = stdout.lines();
         Ok(Loaded {

@@ -56,7 +56,8 @@ impl Vm {
 
     /// What a setting is.
     pub async fn shows(&self, setting: &str) -> Result<String> {
-        self.ask(&format!("SELECT current_setting('{setting}')")).await
+        self.ask(&format!("SELECT current_setting('{setting}')"))
+            .await
     }
 
     /// Begins to write rows and to count which were acknowledged.
@@ -71,7 +72,10 @@ impl Vm {
 
     /// Whether a role's password opens that door.
     pub async fn lets_in_as(&self, role: &str, door: Door, password: &str) -> Result<()> {
-        let login = Login { password: password.to_owned(), ..self.login.clone() };
+        let login = Login {
+            password: password.to_owned(),
+            ..self.login.clone()
+        };
         let session = Session::open_as(role, self.port(door), door, &login).await?;
         let user: String = session.ask("SELECT current_user::text").await?;
         ensure!(user == role, "{role} became {user}");
@@ -80,7 +84,8 @@ impl Vm {
 
     /// That password must not let the superuser in, and for no other reason than that it is wrong.
     pub async fn turns_away(&self, door: Door, password: &str) -> Result<()> {
-        self.turns_away_as(Login::USER, door, password, "authentication failed").await
+        self.turns_away_as(Login::USER, door, password, "authentication failed")
+            .await
     }
 
     /// That role must not get in, and the refusal has these words.
@@ -101,15 +106,23 @@ impl Vm {
 
     /// The process that all of Postgres hangs on.
     pub async fn postmaster(&self) -> Result<u32> {
-        let file = self.shell(&format!("head -n 1 {PGDATA}/postmaster.pid")).await?;
-        file.trim().parse().with_context(|| format!("postmaster.pid begins with {file:?}"))
+        let file = self
+            .shell(&format!("head -n 1 {PGDATA}/postmaster.pid"))
+            .await?;
+        file.trim()
+            .parse()
+            .with_context(|| format!("postmaster.pid begins with {file:?}"))
     }
 
     /// The pooler's process.
     pub async fn pooler(&self) -> Result<u32> {
         let processes = self.processes().await?;
-        let pooler = processes.iter().find(|process| process.argv.contains("pgbouncer.ini"));
-        pooler.map(|pooler| pooler.pid).with_context(|| format!("no pooler among {processes:?}"))
+        let pooler = processes
+            .iter()
+            .find(|process| process.argv.contains("pgbouncer.ini"));
+        pooler
+            .map(|pooler| pooler.pid)
+            .with_context(|| format!("no pooler among {processes:?}"))
     }
 
     /// SIGKILL of the postmaster alone. Its children notice, and PID 1 does.

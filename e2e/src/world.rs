@@ -39,7 +39,9 @@ pub(crate) struct Site {
 impl World {
     /// Makes one. What killed runs left behind is removed first.
     pub async fn new() -> Result<Self> {
-        let docker = connect().await.context("the scenarios run against a real Docker")?;
+        let docker = connect()
+            .await
+            .context("the scenarios run against a real Docker")?;
         let images = Images::ensure(&docker).await?;
         sweep_once(&docker).await?;
         let owner = Owner::current();
@@ -67,8 +69,16 @@ impl World {
         network::attach(docker, service.id(), &service::attachment(name)).await?;
         let substrate = Substrate::connect(docker, name).await?;
         substrate.healthy().await?;
-        let site = Site { docker: docker.clone(), substrate, images, owner: owner.clone() };
-        Ok(Self { site: Arc::new(site), service })
+        let site = Site {
+            docker: docker.clone(),
+            substrate,
+            images,
+            owner: owner.clone(),
+        };
+        Ok(Self {
+            site: Arc::new(site),
+            service,
+        })
     }
 
     /// A machine to be described and booted.
@@ -83,7 +93,9 @@ impl World {
 
     /// Takes everything away.
     pub(crate) async fn close(self) -> Result<()> {
-        let Site { docker, substrate, .. } = self.site.as_ref();
+        let Site {
+            docker, substrate, ..
+        } = self.site.as_ref();
         let name = substrate.name();
         self.service.rm().await?;
         let ours = [labels::is(labels::SUBSTRATE, name.as_str())];
@@ -99,7 +111,10 @@ impl Site {
     /// On everything that a scenario starts through testcontainers.
     pub(crate) fn client_labels(&self) -> Labels {
         Labels::from([
-            (labels::SUBSTRATE.to_owned(), self.substrate.name().to_string()),
+            (
+                labels::SUBSTRATE.to_owned(),
+                self.substrate.name().to_string(),
+            ),
             (labels::OWNER.to_owned(), self.owner.to_string()),
             (labels::ROLE.to_owned(), "client".to_owned()),
         ])
@@ -110,7 +125,10 @@ impl Site {
 async fn sweep_once(docker: &Docker) -> Result<()> {
     static SWEPT: OnceCell<()> = OnceCell::const_new();
     let sweep = SWEPT.get_or_try_init(|| async {
-        substrate::sweep(docker).await.map(drop).context("removing what killed runs left behind")
+        substrate::sweep(docker)
+            .await
+            .map(drop)
+            .context("removing what killed runs left behind")
     });
     sweep.await.copied()
 }
@@ -118,7 +136,8 @@ async fn sweep_once(docker: &Docker) -> Result<()> {
 fn fresh_name() -> Result<SubstrateName> {
     let random = new_instance_id()?;
     let name = random.replacen("i-", "e2e-", 1);
-    name.parse().with_context(|| format!("naming a substrate {name}"))
+    name.parse()
+        .with_context(|| format!("naming a substrate {name}"))
 }
 
 /// The substrate's container, as the library wants it, through testcontainers.
@@ -145,5 +164,8 @@ async fn start(spec: ContainerSpec) -> Result<ContainerAsync<GenericImage>> {
     for mount in spec.mounts {
         request = request.with_mount(Mount::volume_mount(mount.volume, mount.target));
     }
-    request.start().await.context("starting the substrate's container")
+    request
+        .start()
+        .await
+        .context("starting the substrate's container")
 }

@@ -16,9 +16,15 @@ async fn ten_boots_leave_the_same_tree_and_an_empty_plan() -> Outcome {
         db.must_have_an_empty_plan().await?;
         for boot in 2..=10 {
             let clean = boot % 2 == 0;
-            let stopped = if clean { db.stop().await? } else { db.crash().await? };
+            let stopped = if clean {
+                db.stop().await?
+            } else {
+                db.crash().await?
+            };
             db = stopped.boot().await?;
-            db.booted_tree().await?.must_equal(&first, &format!("after boot {boot}"))?;
+            db.booted_tree()
+                .await?
+                .must_equal(&first, &format!("after boot {boot}"))?;
             db.must_have_an_empty_plan().await?;
             let record = db.boot_record().await?;
             ensure!(record.failed.is_empty(), "boot {boot}: {record:?}");
@@ -33,17 +39,33 @@ async fn ten_boots_leave_the_same_tree_and_an_empty_plan() -> Outcome {
 #[tokio::test]
 async fn a_conf_file_is_there_exactly_as_long_as_its_reason() -> Outcome {
     scenario(async |world| {
-        let always = ["00-beyond.conf", "01-tuning.conf", "06-tls.conf", "99-user.conf"];
+        let always = [
+            "00-beyond.conf",
+            "01-tuning.conf",
+            "06-tls.conf",
+            "99-user.conf",
+        ];
         let always = BTreeSet::from(always);
-        let ephemeral: BTreeSet<_> = always.iter().copied().chain(["02-durability.conf"]).collect();
+        let ephemeral: BTreeSet<_> = always
+            .iter()
+            .copied()
+            .chain(["02-durability.conf"])
+            .collect();
 
-        let db = world.vm("db").metadata("POSTGRES_DATABASE", "app").boot().await?;
+        let db = world
+            .vm("db")
+            .metadata("POSTGRES_DATABASE", "app")
+            .boot()
+            .await?;
         ensure!(db.booted_tree().await?.names_in(CONF_D) == always);
         ensure!(db.shows("synchronous_commit").await? == "on");
         ensure!(db.ask::<String>("SELECT current_database()::text").await? == "app");
         let record = db.boot_record().await?;
         ensure!(record.settings == "metadata service", "{record:?}");
-        ensure!(record.tier == "single" && record.failed.is_empty(), "{record:?}");
+        ensure!(
+            record.tier == "single" && record.failed.is_empty(),
+            "{record:?}"
+        );
 
         db.set_metadata("BEYOND_VOLUME_EPHEMERAL", "true").await?;
         let db = db.restart().await?;

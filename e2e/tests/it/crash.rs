@@ -16,7 +16,10 @@ async fn acknowledged_rows_outlive_a_crash_of_the_machine() -> Outcome {
         let db = db.start().await?.crash().await?.boot().await?;
         promise.is_kept_by(&db).await?;
         let record = db.boot_record().await?;
-        ensure!(!record.wal.clean && record.wal.replayed_bytes > 0, "{record:?}");
+        ensure!(
+            !record.wal.clean && record.wal.replayed_bytes > 0,
+            "{record:?}"
+        );
         Ok(())
     })
     .await

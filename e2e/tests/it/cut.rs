@@ -15,7 +15,10 @@ async fn a_boot_that_is_cut_after_any_step_is_completed_by_the_next() -> Outcome
         let uncut = world.vm("uncut").boot().await?;
         let expected = uncut.booted_tree().await?;
         let steps = steps_in(&uncut.log().await?)?;
-        ensure!(steps > 20, "a first boot of {steps} steps does not make a database");
+        ensure!(
+            steps > 20,
+            "a first boot of {steps} steps does not make a database"
+        );
 
         stream::iter(1..=steps)
             .map(|step| cut_and_complete(world, step, &expected))
@@ -27,17 +30,34 @@ async fn a_boot_that_is_cut_after_any_step_is_completed_by_the_next() -> Outcome
 }
 
 async fn cut_and_complete(world: &World, step: usize, expected: &Tree) -> Result<()> {
-    let cut = world.vm(&format!("cut-{step}")).stop_after(step).start().await?.ended().await?;
-    cut.must_have_said(&format!("the boot ends after step {step}")).await?;
-    let killed = State::Crashed { exit_code: 137, out_of_memory: false };
-    ensure!(cut.state() == killed, "cut after step {step}, it is {}", cut.state());
+    let cut = world
+        .vm(&format!("cut-{step}"))
+        .stop_after(step)
+        .start()
+        .await?
+        .ended()
+        .await?;
+    cut.must_have_said(&format!("the boot ends after step {step}"))
+        .await?;
+    let killed = State::Crashed {
+        exit_code: 137,
+        out_of_memory: false,
+    };
+    ensure!(
+        cut.state() == killed,
+        "cut after step {step}, it is {}",
+        cut.state()
+    );
 
     let db = cut.with_the_released_image().boot().await?;
     let tree = db.booted_tree().await?;
     tree.must_equal(expected, &format!("cut after step {step}, then booted"))?;
     db.must_have_an_empty_plan().await?;
     let record = db.boot_record().await?;
-    ensure!(record.failed.is_empty(), "cut after step {step}, then booted: {record:?}");
+    ensure!(
+        record.failed.is_empty(),
+        "cut after step {step}, then booted: {record:?}"
+    );
     db.crash().await?.remove().await
 }
 
@@ -59,7 +79,10 @@ async fn a_machine_killed_in_the_middle_of_initdb_boots_as_if_new() -> Outcome {
         db.hears(" initdb\n").await?;
         let db = db.crash().await?;
         let found = db.on_volume("ls /var/lib/postgresql/18").await?;
-        ensure!(found == "main.initdb\n", "killed in initdb, the volume has: {found}");
+        ensure!(
+            found == "main.initdb\n",
+            "killed in initdb, the volume has: {found}"
+        );
 
         let db = db.boot().await?;
         let tree = db.booted_tree().await?;

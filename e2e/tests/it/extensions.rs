@@ -15,12 +15,17 @@ async fn every_extension_of_the_manifest_does_its_work() -> Outcome {
         let sql = db.session(Door::Direct).await?;
         let mut shown = BTreeSet::new();
         for name in manifest()? {
-            shows_its_work(&name, &db, &sql).await.with_context(|| format!("extension {name}"))?;
+            shows_its_work(&name, &db, &sql)
+                .await
+                .with_context(|| format!("extension {name}"))?;
             shown.insert(name);
         }
         let list = "SELECT extname::text FROM pg_extension WHERE extname <> 'plpgsql'";
         let installed: BTreeSet<_> = sql.list::<String>(list).await?.into_iter().collect();
-        ensure!(installed == shown, "installed: {installed:?}, in the manifest: {shown:?}");
+        ensure!(
+            installed == shown,
+            "installed: {installed:?}, in the manifest: {shown:?}"
+        );
         Ok(())
     })
     .await
@@ -34,7 +39,10 @@ fn manifest() -> Result<Vec<String>> {
     let extensions = manifest.get("extension").and_then(toml::Value::as_array);
     let extensions = extensions.context("extensions.toml lists no [[extension]]")?;
     let name = |extension: &toml::Value| Some(extension.get("name")?.as_str()?.to_owned());
-    extensions.iter().map(|extension| name(extension).context("an extension has no name")).collect()
+    extensions
+        .iter()
+        .map(|extension| name(extension).context("an extension has no name"))
+        .collect()
 }
 
 async fn shows_its_work(name: &str, db: &Vm, sql: &Session) -> Result<()> {
@@ -54,9 +62,11 @@ async fn shows_its_work(name: &str, db: &Vm, sql: &Session) -> Result<()> {
 async fn counts_statements(sql: &Session) -> Result<()> {
     sql.sql("CREATE TABLE counted AS SELECT 1 AS n").await?;
     for n in 1..=3 {
-        sql.list::<i32>(&format!("SELECT n FROM counted WHERE n = {n}")).await?;
+        sql.list::<i32>(&format!("SELECT n FROM counted WHERE n = {n}"))
+            .await?;
     }
-    let query = "SELECT calls FROM pg_stat_statements WHERE query = 'SELECT n FROM counted WHERE n = $1'";
+    let query =
+        "SELECT calls FROM pg_stat_statements WHERE query = 'SELECT n FROM counted WHERE n = $1'";
     ensure!(sql.ask::<i64>(query).await? == 3);
     Ok(())
 }
@@ -93,17 +103,25 @@ async fn finds_neighbours_by_index(sql: &Session) -> Result<()> {
 async fn measures_a_distance(sql: &Session) -> Result<()> {
     let berlin_to_paris = "SELECT ST_Distance('POINT(13.405 52.52)'::geography, 'POINT(2.3522 48.8566)'::geography) / 1000";
     let kilometres: f64 = sql.ask(berlin_to_paris).await?;
-    ensure!((870.0..890.0).contains(&kilometres), "Berlin to Paris: {kilometres} km");
+    ensure!(
+        (870.0..890.0).contains(&kilometres),
+        "Berlin to Paris: {kilometres} km"
+    );
     Ok(())
 }
 
 async fn runs_a_job(sql: &Session) -> Result<()> {
-    sql.sql("CREATE TABLE ticks (at timestamptz DEFAULT clock_timestamp())").await?;
-    sql.sql("SELECT cron.schedule('tick', '1 second', 'INSERT INTO ticks DEFAULT VALUES')").await?;
+    sql.sql("CREATE TABLE ticks (at timestamptz DEFAULT clock_timestamp())")
+        .await?;
+    sql.sql("SELECT cron.schedule('tick', '1 second', 'INSERT INTO ticks DEFAULT VALUES')")
+        .await?;
     let ran = "SELECT count(*) > 0 AND (SELECT count(*) > 0 FROM ticks)
                FROM cron.job_run_details d JOIN cron.job j USING (jobid)
                WHERE j.jobname = 'tick' AND d.status = 'succeeded'";
-    until_true(budget::SOON, "a cron job has run", async || sql.ask(ran).await).await?;
+    until_true(budget::SOON, "a cron job has run", async || {
+        sql.ask(ran).await
+    })
+    .await?;
     sql.sql("SELECT cron.unschedule('tick')").await?;
     let purges = "SELECT count(*) FROM cron.job WHERE jobname = 'beyond-purge-job-run-details'";
     ensure!(sql.ask::<i64>(purges).await? == 1);
@@ -119,15 +137,20 @@ async fn makes_partitions(sql: &Session) -> Result<()> {
     .await?;
     let landed = "SELECT tableoid::regclass::text FROM public.events";
     let partition: String = sql.ask(landed).await?;
-    ensure!(partition.starts_with("events_p2"), "today's row is in {partition}");
+    ensure!(
+        partition.starts_with("events_p2"),
+        "today's row is in {partition}"
+    );
     Ok(())
 }
 
 async fn plans_with_an_index_that_is_not_there(sql: &Session) -> Result<()> {
-    sql.sql("CREATE TABLE planned AS SELECT n FROM generate_series(1, 20000) n; ANALYZE planned").await?;
+    sql.sql("CREATE TABLE planned AS SELECT n FROM generate_series(1, 20000) n; ANALYZE planned")
+        .await?;
     let query = "SELECT n FROM planned WHERE n = 7";
     ensure!(!sql.explain(query).await?.contains("Index"));
-    sql.sql("SELECT hypopg_create_index('CREATE INDEX ON planned (n)')").await?;
+    sql.sql("SELECT hypopg_create_index('CREATE INDEX ON planned (n)')")
+        .await?;
     let plan = sql.explain(query).await?;
     ensure!(plan.contains("btree_planned_n"), "{plan}");
     sql.sql("SELECT hypopg_reset()").await
@@ -143,7 +166,8 @@ async fn shrinks_a_bloated_table(db: &Vm, sql: &Session) -> Result<()> {
     let size = "SELECT pg_relation_size('bloated')";
     let before: i64 = sql.ask(size).await?;
     let repack = "pg_repack --no-superuser-check --host=/var/run/postgresql --port=5433 --dbname=postgres --table=public.bloated";
-    db.as_postgres(&repack.split(' ').collect::<Vec<_>>()).await?;
+    db.as_postgres(&repack.split(' ').collect::<Vec<_>>())
+        .await?;
     let after: i64 = sql.ask(size).await?;
     ensure!(after * 5 < before, "{before} bytes became {after}");
     ensure!(sql.ask::<i64>("SELECT count(*) FROM bloated").await? == 1000);

@@ -19,10 +19,20 @@ async fn the_golden_conf_trees_load_without_an_error() -> Outcome {
     scenario(async |world| {
         let db = world.vm("db").boot().await?.stop().await?;
         for (profile, shared_buffers) in PROFILES {
-            let loaded = db.loads_conf(&golden(profile)?).await.with_context(|| profile.to_owned())?;
-            ensure!(loaded.errors.is_empty(), "{profile}: {}", loaded.errors.join("\n"));
+            let loaded = db
+                .loads_conf(&golden(profile)?)
+                .await
+                .with_context(|| profile.to_owned())?;
+            ensure!(
+                loaded.errors.is_empty(),
+                "{profile}: {}",
+                loaded.errors.join("\n")
+            );
             ensure!(loaded.settings > 60, "{profile}: {loaded:?}");
-            ensure!(loaded.shared_buffers == shared_buffers, "{profile}: {loaded:?}");
+            ensure!(
+                loaded.shared_buffers == shared_buffers,
+                "{profile}: {loaded:?}"
+            );
         }
         Ok(())
     })
@@ -31,7 +41,9 @@ async fn the_golden_conf_trees_load_without_an_error() -> Outcome {
 
 /// Every file of one profile: where it is in a machine, and what is in it.
 fn golden(profile: &str) -> Result<Vec<(String, Vec<u8>)>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../beyond-pg/tests/golden").join(profile);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../beyond-pg/tests/golden")
+        .join(profile);
     let mut files = Vec::new();
     let mut folders: Vec<PathBuf> = vec![root.clone()];
     while let Some(folder) = folders.pop() {

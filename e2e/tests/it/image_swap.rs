@@ -18,12 +18,21 @@ async fn an_image_swap_keeps_data_and_the_users_file_and_rewrites_its_own() -> O
         );
         db.shell(&scribble).await?;
 
-        let db = db.stop().await?.with_image(world.another_image()).boot().await?;
+        let db = db
+            .stop()
+            .await?
+            .with_image(world.another_image())
+            .boot()
+            .await?;
         ensure!(db.ask::<i32>("SELECT answer FROM kept").await? == 42);
         let after = db.booted_tree().await?;
         for ours in ["00-beyond.conf", "01-tuning.conf"] {
             let path = format!("{CONF_D}/{ours}");
-            ensure!(after.text(&path) == before.text(&path), "{ours}: {:?}", after.text(&path));
+            ensure!(
+                after.text(&path) == before.text(&path),
+                "{ours}: {:?}",
+                after.text(&path)
+            );
         }
         let users = format!("{CONF_D}/99-user.conf");
         ensure!(after.text(&users) == Some("log_min_messages = 'error'\n"));
@@ -32,7 +41,10 @@ async fn an_image_swap_keeps_data_and_the_users_file_and_rewrites_its_own() -> O
         for ours in ["write 00-beyond.conf", "write 01-tuning.conf"] {
             ensure!(changed.iter().any(|what| what == ours), "{changed:?}");
         }
-        ensure!(!changed.iter().any(|what| what.contains("initdb")), "{changed:?}");
+        ensure!(
+            !changed.iter().any(|what| what.contains("initdb")),
+            "{changed:?}"
+        );
         Ok(())
     })
     .await

@@ -9,16 +9,26 @@ use e2e::{Outcome, State, Stopped, scenario};
 #[tokio::test]
 async fn a_volume_that_is_not_ours_is_refused_and_left_alone() -> Outcome {
     scenario(async |world| {
-        let db = world.vm("db").metadata("BEYOND_INSTANCE_ID", "i-ours").boot().await?;
+        let db = world
+            .vm("db")
+            .metadata("BEYOND_INSTANCE_ID", "i-ours")
+            .boot()
+            .await?;
         db.sql("CREATE TABLE kept AS SELECT 42 AS answer").await?;
         let db = db.stop().await?;
 
-        db.on_volume(&format!("echo 17 > {PGDATA}/PG_VERSION")).await?;
+        db.on_volume(&format!("echo 17 > {PGDATA}/PG_VERSION"))
+            .await?;
         let db = refuses(db, "belongs to PostgreSQL 17; this image is PostgreSQL 18").await?;
-        db.on_volume(&format!("echo 18 > {PGDATA}/PG_VERSION")).await?;
+        db.on_volume(&format!("echo 18 > {PGDATA}/PG_VERSION"))
+            .await?;
 
         db.set_metadata("BEYOND_INSTANCE_ID", "i-other").await?;
-        let db = refuses(db, "belongs to instance i-ours, this machine is instance i-other").await?;
+        let db = refuses(
+            db,
+            "belongs to instance i-ours, this machine is instance i-other",
+        )
+        .await?;
         db.set_metadata("BEYOND_INSTANCE_ID", "i-ours").await?;
 
         let db = db.boot().await?;
@@ -34,9 +44,15 @@ async fn a_tier_that_this_image_cannot_serve_is_refused() -> Outcome {
     scenario(async |world| {
         let db = world.vm("db").boot().await?.stop().await?;
         db.set_metadata("BEYOND_PG_TIER", "sink").await?;
-        db.set_metadata("BEYOND_PG_PRIMARY_CONNINFO", "host=elsewhere").await?;
-        db.set_metadata("BEYOND_PG_REPLICATION_PASSWORD", "secret").await?;
-        refuses(db, "BEYOND_PG_TIER=sink is understood but this image cannot do it yet").await?;
+        db.set_metadata("BEYOND_PG_PRIMARY_CONNINFO", "host=elsewhere")
+            .await?;
+        db.set_metadata("BEYOND_PG_REPLICATION_PASSWORD", "secret")
+            .await?;
+        refuses(
+            db,
+            "BEYOND_PG_TIER=sink is understood but this image cannot do it yet",
+        )
+        .await?;
         Ok(())
     })
     .await
@@ -47,9 +63,14 @@ async fn refuses(db: Stopped, words: &str) -> Result<Stopped> {
     let untouched = db.volume_bytes().await?;
     let db = db.start().await?.ended().await?;
     db.must_have_said(words).await?;
-    let failed = State::Crashed { exit_code: 1, out_of_memory: false };
+    let failed = State::Crashed {
+        exit_code: 1,
+        out_of_memory: false,
+    };
     ensure!(db.state() == failed, "it refused and is {}", db.state());
-    db.volume_bytes().await?.must_equal(&untouched, "after a refusal")?;
+    db.volume_bytes()
+        .await?
+        .must_equal(&untouched, "after a refusal")?;
     Ok(db)
 }
 
@@ -61,9 +82,14 @@ async fn a_second_machine_on_one_volume_is_refused_and_the_first_unharmed() -> O
         db.sql("CREATE TABLE kept AS SELECT 42 AS answer").await?;
         let postmaster = db.postmaster().await?;
 
-        let second = world.docker_run()?.env("POSTGRES_PASSWORD", "x").volume_of(&db);
+        let second = world
+            .docker_run()?
+            .env("POSTGRES_PASSWORD", "x")
+            .volume_of(&db);
         let second = second.start().await?;
-        second.expect_log("is held by another machine or process. Nothing was changed").await?;
+        second
+            .expect_log("is held by another machine or process. Nothing was changed")
+            .await?;
         ensure!(second.ended().await? == 1);
 
         ensure!(db.ask::<i32>("SELECT answer FROM kept").await? == 42);

@@ -11,7 +11,13 @@ async fn a_resized_machine_is_retuned() -> Outcome {
         is_tuned_for(&db, ["128MB", "384MB", "32MB", "100", "8", "1"]).await?;
         db.sql("CREATE TABLE kept AS SELECT 42 AS answer").await?;
 
-        let db = db.stop().await?.with_memory("2g")?.with_cpus("2")?.boot().await?;
+        let db = db
+            .stop()
+            .await?
+            .with_memory("2g")?
+            .with_cpus("2")?
+            .boot()
+            .await?;
         is_tuned_for(&db, ["512MB", "1536MB", "32MB", "100", "8", "2"]).await?;
         ensure!(db.ask::<i32>("SELECT answer FROM kept").await? == 42);
 

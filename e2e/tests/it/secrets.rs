@@ -21,12 +21,23 @@ async fn no_password_is_left_anywhere() -> Outcome {
         let stored = "SELECT rolpassword FROM pg_authid WHERE rolpassword IS NOT NULL";
         let verifiers: Vec<String> = sql.list(stored).await?;
         ensure!(!verifiers.is_empty());
-        ensure!(verifiers.iter().all(|verifier| verifier.starts_with("SCRAM-SHA-256$")));
+        ensure!(
+            verifiers
+                .iter()
+                .all(|verifier| verifier.starts_with("SCRAM-SHA-256$"))
+        );
 
-        let statements = "SELECT query FROM pg_stat_statements UNION ALL SELECT query FROM pg_stat_activity";
+        let statements =
+            "SELECT query FROM pg_stat_statements UNION ALL SELECT query FROM pg_stat_activity";
         let statements = sql.list::<String>(statements).await?.join("\n");
-        ensure!(statements.contains("pg_authid"), "the statement views are empty");
-        ensure!(!statements.contains("SCRAM-SHA-256$4096:"), "a verifier is in a statement view");
+        ensure!(
+            statements.contains("pg_authid"),
+            "the statement views are empty"
+        );
+        ensure!(
+            !statements.contains("SCRAM-SHA-256$4096:"),
+            "a verifier is in a statement view"
+        );
 
         let mut told = db.everything_told().await?;
         told.push(("the statement views".to_owned(), statements));
@@ -36,8 +47,12 @@ async fn no_password_is_left_anywhere() -> Outcome {
         }
 
         // What a table holds is in the files: the search does find what is there.
-        db.sql("CREATE TABLE t AS SELECT 'canary-Kd9' AS canary; CHECKPOINT").await?;
-        ensure!(!db.files_with(&["canary-Kd9"]).await?.is_empty(), "the search finds nothing");
+        db.sql("CREATE TABLE t AS SELECT 'canary-Kd9' AS canary; CHECKPOINT")
+            .await?;
+        ensure!(
+            !db.files_with(&["canary-Kd9"]).await?.is_empty(),
+            "the search finds nothing"
+        );
         let files = db.files_with(&sentinels).await?;
         ensure!(files.is_empty(), "files that hold a password: {files:?}");
         Ok(())

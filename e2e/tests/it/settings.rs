@@ -15,12 +15,18 @@ async fn a_rotated_password_works_after_a_restart_and_the_old_one_does_not() -> 
             db.turns_away(door, "the old one").await?;
         }
         let changed = db.boot_record().await?.changed;
-        ensure!(changed.iter().any(|what| what.contains("password")), "{changed:?}");
+        ensure!(
+            changed.iter().any(|what| what.contains("password")),
+            "{changed:?}"
+        );
 
         let db = db.restart().await?;
         db.lets_in(Door::Pooled, "the new one").await?;
         let changed = db.boot_record().await?.changed;
-        ensure!(!changed.iter().any(|what| what.contains("password")), "{changed:?}");
+        ensure!(
+            !changed.iter().any(|what| what.contains("password")),
+            "{changed:?}"
+        );
         Ok(())
     })
     .await
@@ -37,11 +43,15 @@ async fn a_machine_waits_for_settings_that_it_can_use() -> Outcome {
         let untouched = db.volume_bytes().await?;
 
         db.set_metadata("BEYOND_PG_TIER", "solo").await?;
-        db.set_metadata("BEYOND_VOLUME_EPHEMERAL", "perhaps").await?;
+        db.set_metadata("BEYOND_VOLUME_EPHEMERAL", "perhaps")
+            .await?;
         let db = db.start().await?;
-        db.expect_log("2 settings from the metadata service cannot be used").await?;
-        db.expect_log("BEYOND_PG_TIER is \"solo\"; accepted: ").await?;
-        db.expect_log("BEYOND_VOLUME_EPHEMERAL is \"perhaps\"; accepted: ").await?;
+        db.expect_log("2 settings from the metadata service cannot be used")
+            .await?;
+        db.expect_log("BEYOND_PG_TIER is \"solo\"; accepted: ")
+            .await?;
+        db.expect_log("BEYOND_VOLUME_EPHEMERAL is \"perhaps\"; accepted: ")
+            .await?;
 
         db.remove_metadata("BEYOND_PG_TIER").await?;
         db.remove_metadata("BEYOND_VOLUME_EPHEMERAL").await?;
@@ -50,7 +60,9 @@ async fn a_machine_waits_for_settings_that_it_can_use() -> Outcome {
 
         db.serve_raw("<html>It works!</html>").await?;
         db.expect_log("not JSON").await?;
-        db.volume_bytes().await?.must_equal(&untouched, "waiting for settings")?;
+        db.volume_bytes()
+            .await?
+            .must_equal(&untouched, "waiting for settings")?;
 
         db.set_metadata("POSTGRES_PASSWORD", "mended").await?;
         db.serve_metadata().await?;
@@ -71,7 +83,8 @@ async fn a_machine_waits_for_a_metadata_service_that_does_not_answer() -> Outcom
         let db = db.start().await?;
         db.expect_log("404").await?;
         db.mmds(MmdsMode::Silent).await?;
-        db.expect_log("took the connection and did not answer").await?;
+        db.expect_log("took the connection and did not answer")
+            .await?;
 
         let db = db.stop().await?;
         ensure!(db.state() == State::Stopped);

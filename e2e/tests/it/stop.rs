@@ -15,7 +15,10 @@ async fn a_stop_under_load_is_clean_and_the_next_boot_replays_nothing() -> Outco
 
         let db = boots_without_recovery(db).await?;
         let rows: i64 = db.ask("SELECT count(*) FROM pgbench_history").await?;
-        ensure!((committed..=committed + 4).contains(&rows), "{committed} committed, {rows} there");
+        ensure!(
+            (committed..=committed + 4).contains(&rows),
+            "{committed} committed, {rows} there"
+        );
         Ok(())
     })
     .await
@@ -26,7 +29,8 @@ async fn a_stop_under_load_is_clean_and_the_next_boot_replays_nothing() -> Outco
 async fn a_stop_does_not_wait_for_ever_for_an_open_transaction() -> Outcome {
     scenario(async |world| {
         let db = world.vm("db").boot().await?;
-        db.sql("CREATE TABLE t (n int); INSERT INTO t VALUES (1)").await?;
+        db.sql("CREATE TABLE t (n int); INSERT INTO t VALUES (1)")
+            .await?;
         let idle = db.session(Door::Direct).await?;
         idle.sql("BEGIN; INSERT INTO t VALUES (2)").await?;
         let pooled = db.session(Door::Pooled).await?;
@@ -44,12 +48,21 @@ async fn a_stop_does_not_wait_for_ever_for_an_open_transaction() -> Outcome {
 
 /// In the words of the machine that stopped, of the one that boots, and of Postgres.
 async fn boots_without_recovery(stopped: Stopped) -> anyhow::Result<e2e::Vm> {
-    stopped.must_have_said("stopped: the next boot replays no WAL").await?;
+    stopped
+        .must_have_said("stopped: the next boot replays no WAL")
+        .await?;
     let db = stopped.boot().await?;
     let record = db.boot_record().await?;
-    ensure!(record.wal.clean && record.wal.replayed_bytes == 0, "{record:?}");
+    ensure!(
+        record.wal.clean && record.wal.replayed_bytes == 0,
+        "{record:?}"
+    );
     db.expect_log("database system was shut down at").await?;
     let log = db.log().await?;
-    ensure!(!log.iter().any(|line| line.contains("automatic recovery")), "{}", log.join("\n"));
+    ensure!(
+        !log.iter().any(|line| line.contains("automatic recovery")),
+        "{}",
+        log.join("\n")
+    );
     Ok(db)
 }

@@ -48,23 +48,37 @@ async fn orphans_are_reaped() -> Outcome {
         // It ends only when somebody opens the other side: surely after its parent.
         let fork = "mkfifo /tmp/gate; cat /tmp/gate >/dev/null 2>&1 & echo $!";
         let orphan: u32 = db.shell(fork).await?.trim().parse()?;
-        let of_postgres = "COPY (SELECT 1) TO PROGRAM 'cat >/dev/null; setsid cat /tmp/gate >/dev/null 2>&1 &'";
+        let of_postgres =
+            "COPY (SELECT 1) TO PROGRAM 'cat >/dev/null; setsid cat /tmp/gate >/dev/null 2>&1 &'";
         db.sql(of_postgres).await?;
 
         let gate = |argv: &str| argv.contains("cat /tmp/gate");
         let waiting = db.processes().await?;
-        let waiting: Vec<_> = waiting.iter().filter(|process| gate(&process.argv)).collect();
+        let waiting: Vec<_> = waiting
+            .iter()
+            .filter(|process| gate(&process.argv))
+            .collect();
         ensure!(waiting.len() == 2, "{waiting:?}");
-        ensure!(waiting.iter().all(|process| process.parent == 1), "{waiting:?}");
-        waiting.iter().find(|process| process.pid == orphan).context("the first orphan")?;
+        ensure!(
+            waiting.iter().all(|process| process.parent == 1),
+            "{waiting:?}"
+        );
+        waiting
+            .iter()
+            .find(|process| process.pid == orphan)
+            .context("the first orphan")?;
 
         db.shell(": > /tmp/gate").await?;
-        until_true(budget::SOON, "no orphan is left, not even as a zombie", async || {
-            let processes = db.processes().await?;
-            let is_left = |pid| processes.iter().any(|process| process.pid == pid);
-            let zombies = processes.iter().any(|process| process.state == 'Z');
-            Ok(!zombies && !waiting.iter().any(|process| is_left(process.pid)))
-        })
+        until_true(
+            budget::SOON,
+            "no orphan is left, not even as a zombie",
+            async || {
+                let processes = db.processes().await?;
+                let is_left = |pid| processes.iter().any(|process| process.pid == pid);
+                let zombies = processes.iter().any(|process| process.state == 'Z');
+                Ok(!zombies && !waiting.iter().any(|process| is_left(process.pid)))
+            },
+        )
         .await?;
         ensure!(db.ask::<i32>("SELECT 1").await? == 1);
         Ok(())
