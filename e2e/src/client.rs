@@ -1,12 +1,14 @@
 //! Clients in containers of their own, on the substrate's network, as testcontainers runs them:
 //! the programs of the machine's own image with another entrypoint.
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, Result};
 use fake_substrate::machine::metadata::Login;
 use testcontainers::core::WaitFor;
 use testcontainers::core::wait::ExitWaitStrategy;
 use testcontainers::runners::AsyncRunner as _;
-use testcontainers::{ContainerAsync, ContainerRequest, GenericImage, ImageExt as _};
+use testcontainers::{ContainerRequest, GenericImage, ImageExt as _};
 
 use crate::artifacts::by_id;
 use crate::budget;
@@ -14,7 +16,7 @@ use crate::loopback::Loopback as _;
 use crate::sql::Door;
 use crate::until::until_true;
 use crate::vm::Vm;
-use crate::world::{Site, World};
+use crate::world::{Client, Site, World};
 
 /// What a program that has ended left behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +52,7 @@ pub(crate) async fn finished(request: ContainerRequest<GenericImage>) -> Result<
     Ok(output)
 }
 
-async fn output_of(container: &ContainerAsync<GenericImage>) -> Result<Output> {
+async fn output_of(container: &Client) -> Result<Output> {
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Ok(Output {
         exit_code: container
@@ -95,7 +97,9 @@ impl World {
         let request = self.client(vm, door, password, "pgbench", &arguments)?;
         let under_way = vec![WaitFor::message_on_stderr("progress: ")];
         let container = request.with_ready_conditions(under_way).start().await?;
-        Ok(Load { container })
+        Ok(Load {
+            container: self.site.host(container),
+        })
     }
 
     fn client(
@@ -123,7 +127,7 @@ impl World {
 /// A client that keeps a machine busy.
 #[derive(Debug)]
 pub struct Load {
-    container: ContainerAsync<GenericImage>,
+    container: Arc<Client>,
 }
 
 impl Load {
@@ -134,7 +138,6 @@ impl Load {
         })
         .await?;
         let Output { stdout, stderr, .. } = output_of(&self.container).await?;
-        self.container.rm().await?;
         let processed = stdout.lines().find_map(|line| {
             line.strip_prefix("number of transactions actually processed: ")?
                 .trim()

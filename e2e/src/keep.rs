@@ -5,24 +5,26 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use bollard::query_parameters::InspectContainerOptions;
-use fake_substrate::docker::{container, logs};
+use fake_substrate::docker::exec::{self, Program};
+use fake_substrate::docker::{Observed, container, logs};
 use fake_substrate::labels;
+use fake_substrate::machine::state::State;
+use testcontainers::ImageExt as _;
+use testcontainers::core::Mount;
 
-use crate::disk::CONF_D;
+use crate::client;
+use crate::disk::VOLUME;
 use crate::world::{Site, World};
 
 /// How much of each log is shown at once; all of it is in the file.
 const SHOWN: usize = 50;
 
-/// What a boot would do now, and what the last one wrote.
-const QUESTIONS: [(&str, &str); 2] = [
-    // A machine that waits for its settings waits with this as well.
-    ("plan.txt", "timeout 10 beyond-pg boot --plan 2>&1"),
-    (
-        "conf.txt",
-        "tail -n +1 /etc/postgresql/18/main/pg_*.conf /etc/pgbouncer/*.ini 2>&1",
-    ),
-];
+/// The configuration on the volume.
+const CONF_ON_VOLUME: &str = "cd /var/lib/postgresql/18/main/conf.d && ls -l && tail -n +1 *";
+/// The configuration on the root file system.
+const CONF_ON_ROOT: &str = "tail -n +1 /etc/postgresql/18/main/pg_*.conf /etc/pgbouncer/*.ini";
+/// What a boot would do now. A machine that waits for its settings waits with this as well.
+const PLAN: &str = "timeout 10 beyond-pg boot --plan";
 
 /// Where evidence of that scenario goes; empty at first.
 fn folder(scenario: &str) -> Result<PathBuf> {
@@ -45,60 +47,80 @@ pub(crate) async fn evidence(world: &World, scenario: &str) -> Result<String> {
         site.substrate.name().as_str(),
     )];
     for found in container::labelled(&site.docker, &ours).await? {
-        let machine = found.labels.get(labels::MACHINE);
-        let name = machine.map_or(found.name.as_str(), String::as_str);
-        let here = folder.join(name.replace('/', "_"));
-        std::fs::create_dir_all(&here)?;
-
-        let log = logs::last_lines(&site.docker, &found.id, usize::MAX).await?;
-        let last = &log[log.len().saturating_sub(SHOWN)..];
-        shown.push_str(&format!(
-            "--- {name} ({}), last lines:\n{}\n",
-            found.state,
-            last.join("\n")
-        ));
-        save(&here.join("log.txt"), &log.join("\n"))?;
-        save(
-            &here.join("inspect.json"),
-            &inspected(site, &found.id).await?,
-        )?;
-        if machine.is_some() && !found.state.has_ended() {
-            for (file, answer) in answers(site, &found.id).await {
-                shown.push_str(&format!("--- {name}, {file}:\n{answer}\n"));
-                save(&here.join(file), &answer)?;
-            }
-        }
+        shown.push_str(&of_container(site, &folder, &found).await?);
     }
     Ok(shown)
 }
 
-async fn inspected(site: &Site, container: &str) -> Result<String> {
-    let answer = site
+async fn of_container(site: &Site, folder: &Path, found: &Observed) -> Result<String> {
+    let machine = found.labels.get(labels::MACHINE);
+    let name = machine.unwrap_or(&found.name);
+    let folder = folder.join(name);
+    std::fs::create_dir_all(&folder)?;
+
+    let log = logs::last_lines(&site.docker, &found.id, usize::MAX).await?;
+    let last = log[log.len().saturating_sub(SHOWN)..].join("\n");
+    let mut shown = format!("--- {name} ({}), last lines:\n{last}\n", found.state);
+    save(&folder.join("log.txt"), &log.join("\n"))?;
+
+    let inspect = InspectContainerOptions::default();
+    let inspected = site
         .docker
-        .inspect_container(container, None::<InspectContainerOptions>)
+        .inspect_container(&found.id, Some(inspect))
         .await?;
-    Ok(serde_json::to_string_pretty(&answer)?)
+    save(
+        &folder.join("inspect.json"),
+        &serde_json::to_string_pretty(&inspected)?,
+    )?;
+
+    for (file, answer) in answers(site, found).await {
+        shown.push_str(&format!("--- {name}, {file}:\n{answer}\n"));
+        save(&folder.join(file), &answer)?;
+    }
+    Ok(shown)
 }
 
-/// Best effort: a machine may be beyond answering, and that is worth keeping as well.
-async fn answers(site: &Site, container: &str) -> Vec<(&'static str, String)> {
-    let listing = format!("ls -l {CONF_D} 2>&1; tail -n +1 {CONF_D}/* 2>&1");
-    let asked = QUESTIONS
-        .into_iter()
-        .chain([("conf.d.txt", listing.as_str())]);
+/// What a machine says about itself. Best effort: one that is beyond answering is worth keeping too.
+async fn answers(site: &Site, found: &Observed) -> Vec<(&'static str, String)> {
     let mut answers = Vec::new();
-    for (file, script) in asked {
-        let program = fake_substrate::docker::exec::Program {
-            argv: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
-            ..Default::default()
-        };
-        let ran = fake_substrate::docker::exec::run(&site.docker, container, program).await;
+    if !found.labels.contains_key(labels::MACHINE) {
+        return answers;
+    }
+    if found.state != State::Running {
+        let text = from_outside(site, &found.name, CONF_ON_VOLUME).await;
         answers.push((
-            file,
-            ran.map_or_else(|error| error.to_string(), |ran| ran.stdout),
+            "conf.d.txt",
+            text.unwrap_or_else(|error| format!("{error:#}")),
         ));
+        return answers;
+    }
+    let asked = [
+        ("plan.txt", PLAN),
+        ("conf.d.txt", CONF_ON_VOLUME),
+        ("etc.txt", CONF_ON_ROOT),
+    ];
+    for (file, script) in asked {
+        let argv = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
+        let program = Program {
+            argv,
+            ..Program::default()
+        };
+        let text = match exec::run(&site.docker, &found.id, program).await {
+            Ok(ran) => ran.stdout + &ran.stderr,
+            Err(error) => error.to_string(),
+        };
+        answers.push((file, text));
     }
     answers
+}
+
+/// A machine's container and its volume have one name (fake-substrate's names.rs).
+async fn from_outside(site: &Site, volume: &str, script: &str) -> Result<String> {
+    let request = client::request(site, "/bin/sh", ["-c", script])?
+        .with_user("root")
+        .with_mount(Mount::volume_mount(volume, VOLUME));
+    let ran = client::finished(request).await?;
+    Ok(ran.stdout + &ran.stderr)
 }
 
 #[expect(

@@ -1,10 +1,12 @@
 //! The image by itself, as `docker run` starts it: no substrate, no metadata service.
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, Result};
 use fake_substrate::machine::metadata::Login;
 use testcontainers::core::{IntoContainerPort as _, Mount};
 use testcontainers::runners::AsyncRunner as _;
-use testcontainers::{ContainerAsync, ContainerRequest, GenericImage, ImageExt as _};
+use testcontainers::{ContainerRequest, GenericImage, ImageExt as _};
 
 use crate::artifacts::by_id;
 use crate::budget;
@@ -14,15 +16,18 @@ use crate::record::BootRecord;
 use crate::running::Running;
 use crate::sql::{Door, Session};
 use crate::until::{Look, until};
-use crate::world::World;
+use crate::world::{Client, Site, World};
 
 /// A `docker run` to be made.
 #[derive(Debug)]
-pub struct DockerRun(ContainerRequest<GenericImage>);
+pub struct DockerRun {
+    site: Arc<Site>,
+    request: ContainerRequest<GenericImage>,
+}
 
 /// A container that was started so.
 #[derive(Debug)]
-pub struct Plain(ContainerAsync<GenericImage>);
+pub struct Plain(Arc<Client>);
 
 impl World {
     /// `docker run -p 5432:… beyond-postgres`.
@@ -32,32 +37,43 @@ impl World {
             .with_exposed_port(pooler.tcp())
             .with_labels(self.site.client_labels())
             .published_on_loopback(vec![pooler]);
-        Ok(DockerRun(request))
+        Ok(DockerRun {
+            site: Arc::clone(&self.site),
+            request,
+        })
     }
 }
 
 impl DockerRun {
     /// `-e KEY=VALUE`
     pub fn env(self, key: &str, value: &str) -> Self {
-        Self(self.0.with_env_var(key, value))
+        self.with(|request| request.with_env_var(key, value))
     }
 
     /// A file that is there from the start.
     pub fn file(self, path: &str, content: &str) -> Self {
-        Self(self.0.with_copy_to(path, content.as_bytes().to_vec()))
+        self.with(|request| request.with_copy_to(path, content.as_bytes().to_vec()))
     }
 
     /// `-v VOLUME:…`, with the volume of a machine.
     pub fn volume_of(self, machine: &Running) -> Self {
-        Self(
-            self.0
-                .with_mount(Mount::volume_mount(machine.machine.volume(), VOLUME)),
-        )
+        let mount = Mount::volume_mount(machine.machine.volume(), VOLUME);
+        self.with(|request| request.with_mount(mount))
+    }
+
+    fn with(
+        self,
+        more: impl FnOnce(ContainerRequest<GenericImage>) -> ContainerRequest<GenericImage>,
+    ) -> Self {
+        Self {
+            request: more(self.request),
+            ..self
+        }
     }
 
     /// Starts it.
     pub async fn start(self) -> Result<Plain> {
-        Ok(Plain(self.0.start().await?))
+        Ok(Plain(self.site.host(self.request.start().await?)))
     }
 }
 

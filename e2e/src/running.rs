@@ -72,7 +72,8 @@ impl Running {
         let listening = async {
             while let Some(piece) = output.try_next().await? {
                 heard.push_str(&String::from_utf8_lossy(&piece.bytes));
-                if heard.contains(words) {
+                let this_boot = heard.split_inclusive('\n').skip(self.lines_before);
+                if this_boot.into_iter().any(|line| line.contains(words)) {
                     return Ok(());
                 }
             }

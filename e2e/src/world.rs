@@ -1,6 +1,6 @@
 //! One isolated substrate for one scenario.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
 use fake_substrate::docker::{ContainerSpec, Docker, connect, container, network, volume};
@@ -24,7 +24,7 @@ use crate::spec::Spec;
 #[derive(Debug)]
 pub struct World {
     pub(crate) site: Arc<Site>,
-    service: ContainerAsync<GenericImage>,
+    service: Client,
 }
 
 /// What everything in a world needs.
@@ -34,7 +34,13 @@ pub(crate) struct Site {
     pub(crate) substrate: Substrate,
     pub(crate) images: &'static Images,
     pub(crate) owner: Owner,
+    /// testcontainers removes a container with its last handle; these have to outlive the story,
+    /// or a failed one would leave no log of them.
+    clients: Mutex<Vec<Arc<Client>>>,
 }
+
+/// A container that testcontainers runs.
+pub(crate) type Client = ContainerAsync<GenericImage>;
 
 impl World {
     /// Makes one. What killed runs left behind is removed first.
@@ -74,6 +80,7 @@ impl World {
             substrate,
             images,
             owner: owner.clone(),
+            clients: Mutex::default(),
         };
         Ok(Self {
             site: Arc::new(site),
@@ -108,6 +115,14 @@ impl World {
 }
 
 impl Site {
+    /// Lets a client live as long as the world.
+    pub(crate) fn host(&self, client: Client) -> Arc<Client> {
+        let client = Arc::new(client);
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        clients.push(Arc::clone(&client));
+        client
+    }
+
     /// On everything that a scenario starts through testcontainers.
     pub(crate) fn client_labels(&self) -> Labels {
         Labels::from([
@@ -141,7 +156,7 @@ fn fresh_name() -> Result<SubstrateName> {
 }
 
 /// The substrate's container, as the library wants it, through testcontainers.
-async fn start(spec: ContainerSpec) -> Result<ContainerAsync<GenericImage>> {
+async fn start(spec: ContainerSpec) -> Result<Client> {
     let ports: Vec<u16> = spec.published.iter().map(|port| port.container).collect();
     let mut image = by_id(&spec.image)?;
     for port in &ports {
