@@ -34,7 +34,10 @@ async fn existing_volume(world: &World) -> Result<()> {
         bare.stop().await?;
         series.push(took, baseline);
     }
-    series.print("start on an existing volume, to the first answered query", "≤ 1.5");
+    series.print(
+        "start on an existing volume, to the first answered query",
+        "≤ 1.5",
+    );
     Ok(())
 }
 
@@ -50,14 +53,26 @@ async fn empty_volume(world: &World) -> Result<()> {
         bare.stop().await?;
         series.push(took, baseline);
     }
-    series.print("start on an empty volume, to the first answered query", "≤ 1.2");
+    series.print(
+        "start on an empty volume, to the first answered query",
+        "≤ 1.2",
+    );
     Ok(())
 }
 
 /// What PID 1 costs while nothing happens.
 async fn idle(world: &World) -> Result<()> {
-    let idle = world.vm("db").memory("2g").boot().await?.idle(WATCHED).await?;
-    println!("\n| PID 1, idle for {} s | figure | aim |", WATCHED.as_secs());
+    let idle = world
+        .vm("db")
+        .memory("2g")
+        .boot()
+        .await?
+        .idle(WATCHED)
+        .await?;
+    println!(
+        "\n| PID 1, idle for {} s | figure | aim |",
+        WATCHED.as_secs()
+    );
     println!("|---|---|---|");
     println!(
         "| resident memory (of it anonymous) | {:.1} MB ({:.1} MB) | ≤ 8 MB |",
@@ -65,7 +80,10 @@ async fn idle(world: &World) -> Result<()> {
         mb(idle.anonymous_kb)
     );
     println!("| wake-ups | {:.2} /s | ≤ 1 /s |", idle.wakeups_per_second);
-    println!("| executable | {:.1} MB | ≤ 10 MB |", mb(idle.binary_bytes / 1024));
+    println!(
+        "| executable | {:.1} MB | ≤ 10 MB |",
+        mb(idle.binary_bytes / 1024)
+    );
     Ok(())
 }
 

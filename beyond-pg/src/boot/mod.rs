@@ -34,8 +34,17 @@ use crate::sys::volume_lock::{LockError, VolumeLock};
 /// the document, and a machine that exits is restarted with the same one.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 
+/// How long a command looks for settings: whoever typed it waits for an answer, unlike PID 1.
+const BY_HAND: Duration = Duration::from_secs(10);
+
 #[derive(Debug, Error)]
 pub(crate) enum BootError {
+    #[error(
+        "no usable settings within {} s; why stands in the lines above. Nothing was changed.\n\
+         HINT: mend the metadata document, or give this command the environment that the machine was started with",
+        BY_HAND.as_secs()
+    )]
+    NoSettings,
     #[error(transparent)]
     Settings(#[from] Problems),
     #[error(transparent)]
@@ -166,7 +175,9 @@ impl Observed {
 
 /// `beyond-pg boot [--plan]`: the disk half of a boot, by hand, also beside a running supervisor.
 pub(crate) async fn by_hand(layout: &Layout, plan_only: bool) -> Result<(), BootError> {
-    let document = metadata::read().await;
+    let document = clock::within(BY_HAND, metadata::read())
+        .await
+        .ok_or(BootError::NoSettings)?;
     let settings = understood(&document)?;
     let observed = observe(layout, settings)?;
     let plan = observed.plan(layout)?;

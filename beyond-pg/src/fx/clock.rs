@@ -32,3 +32,8 @@ pub(crate) async fn until(deadline: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+/// What comes of `work`, or `None` when it takes longer than `limit`: then it is dropped.
+pub(crate) async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(limit, work).await.ok()
+}

@@ -208,7 +208,9 @@ pub async fn pins_update(
 
 /// The C library of every image here; without a pin nothing is known and nothing refused.
 fn glibc_of(pins: &Pins) -> Option<glibc::Version> {
-    pins.versions.get("libc6").and_then(|version| glibc::version(version))
+    pins.versions
+        .get("libc6")
+        .and_then(|version| glibc::version(version))
 }
 
 async fn pins_and_base(
