@@ -28,9 +28,8 @@ impl World {
     pub async fn bare_copy(&self, of: &Stopped) -> Result<Bare<'_>> {
         let copy = self.volume("bare-copy").await?;
         let hba = format!("{COPY}/bare_hba.conf");
-        of.with_another_volume(
-            &copy,
-            COPY,
+        of.with_volumes(
+            &[(&copy, COPY)],
             &format!("cp -a {VOLUME}/. {COPY}/ && echo 'host all all all scram-sha-256' >{hba}"),
         )
         .await?;

@@ -112,10 +112,22 @@ impl Stopped {
 
     /// Runs a shell script as root where its volume is, and nothing of the machine runs.
     pub async fn on_volume(&self, script: &str) -> Result<String> {
-        let request = client::request(&self.site, "/bin/sh", ["-c", script])?
+        self.with_volumes(&[], script).await
+    }
+
+    /// The same, with other volumes beside its own, each at its path.
+    pub(crate) async fn with_volumes(
+        &self,
+        others: &[(&str, &str)],
+        script: &str,
+    ) -> Result<String> {
+        let mut request = client::request(&self.site, "/bin/sh", ["-c", script])?
             .with_user("root")
             .with_network("none")
             .with_mount(Mount::volume_mount(self.machine.volume(), VOLUME));
+        for (volume, at) in others {
+            request = request.with_mount(Mount::volume_mount(*volume, *at));
+        }
         let Output {
             exit_code,
             stdout,
@@ -125,30 +137,6 @@ impl Stopped {
             exit_code == 0,
             "on the volume of {}: exit code {exit_code}: {stderr}",
             self.name()
-        );
-        Ok(stdout)
-    }
-
-    /// The same, with another volume beside its own.
-    pub(crate) async fn with_another_volume(
-        &self,
-        volume: &str,
-        at: &str,
-        script: &str,
-    ) -> Result<String> {
-        let request = client::request(&self.site, "/bin/sh", ["-c", script])?
-            .with_user("root")
-            .with_network("none")
-            .with_mount(Mount::volume_mount(self.machine.volume(), VOLUME))
-            .with_mount(Mount::volume_mount(volume, at));
-        let Output {
-            exit_code,
-            stdout,
-            stderr,
-        } = client::finished(request).await?;
-        ensure!(
-            exit_code == 0,
-            "between volumes: exit code {exit_code}: {stderr}"
         );
         Ok(stdout)
     }

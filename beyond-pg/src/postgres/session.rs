@@ -8,8 +8,13 @@ use tokio_postgres::{Client, Config, NoTls};
 
 use crate::layout::Layout;
 
-/// A statement that hangs longer than this is given up: most wait for a lock that a user holds.
-const STATEMENT_TIMEOUT: &str = "SET statement_timeout = '5min'";
+/// What a boot does must not depend on what users make of the superuser's defaults. A statement that
+/// hangs longer than five minutes is given up: most wait for a lock that somebody holds.
+const OUR_OWN_DEFAULTS: &str = "
+    SET statement_timeout = '5min';
+    SET default_transaction_read_only = off;
+    SET search_path = public;
+    SET session_replication_role = origin";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Error)]
@@ -88,7 +93,7 @@ impl Session {
         });
         let session = Session { client, connection };
         session
-            .batch_execute(STATEMENT_TIMEOUT)
+            .batch_execute(OUR_OWN_DEFAULTS)
             .await
             .map_err(|source| SessionError::Prepare { database, source })?;
         Ok(session)

@@ -219,3 +219,13 @@ fn crashes_in_a_row_wait_longer_each_time() {
     }
     assert_eq!(waits, [100, 200, 400, 800]);
 }
+
+#[test]
+fn a_server_that_cannot_even_be_started_is_tried_again() {
+    let (mut story, _) = Story::begin();
+    assert_eq!(story.on(Event::Exited(Server::Postgres)), [Abandon]);
+    assert_eq!(
+        story.sleep(),
+        [Spawn(Server::Postgres), Run(Errand::AwaitPostgres)]
+    );
+}

@@ -6,6 +6,7 @@ mod errands;
 mod machine;
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::future::{Future, pending};
 use std::pin::Pin;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 use crate::boot::journal::StopAfter;
 use crate::boot::step::BringUpStep;
 use crate::boot::{self, BootError};
-use crate::fx::exec::{self, ExecError, Program, Running};
+use crate::fx::exec::{self, Program, Running};
 use crate::fx::{clock, fs};
 use crate::layout::Layout;
 use crate::metadata::Metadata;
@@ -47,8 +48,6 @@ pub(crate) enum End {
 pub(crate) enum SupervisorError {
     #[error(transparent)]
     Boot(#[from] BootError),
-    #[error(transparent)]
-    Exec(#[from] ExecError),
     #[error("listening for signals")]
     Signals(#[source] std::io::Error),
 }
@@ -102,7 +101,7 @@ pub(crate) async fn run(layout: &Layout, options: Options) -> Result<End, Superv
         () = signals.stop() => return Ok(stopped_early()),
         booted = booting => booted?,
     };
-    Supervisor::new(&errands, options).run(&mut signals).await
+    Ok(Supervisor::new(&errands, options).run(&mut signals).await)
 }
 
 fn stopped_early() -> End {
@@ -130,6 +129,14 @@ async fn boot_disk<'a>(
 
 type UnderWay<'a> = Pin<Box<dyn Future<Output = Event> + 'a>>;
 
+/// What came of an action.
+enum Performed {
+    Done,
+    /// It could not be done, which is an event of its own.
+    Failed(Event),
+    Finished(End),
+}
+
 /// The hands of the machine.
 struct Supervisor<'a> {
     errands: &'a Errands<'a>,
@@ -154,16 +161,20 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    async fn run(mut self, signals: &mut Signals) -> Result<End, SupervisorError> {
-        let mut actions = std::mem::take(&mut self.first);
+    async fn run(mut self, signals: &mut Signals) -> End {
+        let mut actions: VecDeque<Action> = std::mem::take(&mut self.first).into();
         loop {
-            for action in actions {
-                if let Some(end) = self.perform(&action)? {
-                    return Ok(end);
+            while let Some(action) = actions.pop_front() {
+                match self.perform(&action) {
+                    Performed::Done => {}
+                    Performed::Failed(event) => {
+                        actions.extend(self.machine.on(clock::now(), &event));
+                    }
+                    Performed::Finished(end) => return end,
                 }
             }
             let event = self.next_event(signals).await;
-            actions = self.machine.on(clock::now(), &event);
+            actions = self.machine.on(clock::now(), &event).into();
         }
     }
 
@@ -190,16 +201,16 @@ impl<'a> Supervisor<'a> {
         Event::Exited(server)
     }
 
-    fn perform(&mut self, action: &Action) -> Result<Option<End>, SupervisorError> {
+    fn perform(&mut self, action: &Action) -> Performed {
         match action {
-            Action::Spawn(server) => self.spawn(*server)?,
+            Action::Spawn(server) => return self.spawn(*server),
             Action::Run(errand) => self.under_way = Some(self.errand(*errand)),
             Action::Abandon => self.under_way = None,
             Action::Signal(server, signal) => self.signal(*server, *signal),
             Action::AnnounceReady => self.errands.announce_ready(),
-            Action::Finish { clean } => return Ok(Some(self.finish(*clean))),
+            Action::Finish { clean } => return Performed::Finished(self.finish(*clean)),
         }
-        Ok(None)
+        Performed::Done
     }
 
     fn errand(&self, errand: Errand) -> UnderWay<'a> {
@@ -207,20 +218,29 @@ impl<'a> Supervisor<'a> {
         Box::pin(async move { errands.run(errand).await })
     }
 
-    fn spawn(&mut self, server: Server) -> Result<(), SupervisorError> {
-        let running = self.program(server).start()?;
-        match server {
-            Server::Postgres => {
-                self.errands.began(&BringUpStep::StartPostgres);
-                self.postgres = Some(running);
+    /// A server that cannot be started (no memory for a fork) has exited as far as the machine is
+    /// concerned: it is tried again. PID 1 ending over it would take the other server down, too.
+    fn spawn(&mut self, server: Server) -> Performed {
+        let step = match server {
+            Server::Postgres => BringUpStep::StartPostgres,
+            Server::Pooler => BringUpStep::StartPooler,
+        };
+        self.errands.began(&step);
+        let running = match self.program(server).start() {
+            Ok(running) => running,
+            Err(error) => {
+                tracing::error!("{}", errands::chain(&error));
+                return Performed::Failed(Event::Exited(server));
             }
+        };
+        match server {
+            Server::Postgres => self.postgres = Some(running),
             Server::Pooler => {
-                self.errands.began(&BringUpStep::StartPooler);
                 self.pooler = Some(running);
-                self.errands.ended(&BringUpStep::StartPooler);
+                self.errands.ended(&step);
             }
         }
-        Ok(())
+        Performed::Done
     }
 
     fn program(&self, server: Server) -> Program {

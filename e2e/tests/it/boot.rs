@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::ensure;
 use e2e::disk::CONF_D;
-use e2e::{Outcome, scenario};
+use e2e::{Door, Outcome, scenario};
 
 /// The second boot and every later one find nothing to do, whether the one before was shut down or
 /// crashed, and leave the same disk.
@@ -77,6 +77,36 @@ async fn a_conf_file_is_there_exactly_as_long_as_its_reason() -> Outcome {
         let db = db.restart().await?;
         ensure!(db.booted_tree().await?.names_in(CONF_D) == always);
         ensure!(db.shows("synchronous_commit").await? == "on");
+        Ok(())
+    })
+    .await
+}
+
+/// What users make of the superuser's defaults is theirs; a boot still does its work.
+#[tokio::test]
+async fn defaults_that_a_user_set_do_not_stop_a_boot() -> Outcome {
+    scenario(async |world| {
+        let db = world.vm("db").boot().await?;
+        db.sql(
+            "DROP EXTENSION hypopg;
+             ALTER ROLE postgres SET search_path = nowhere;
+             ALTER ROLE postgres SET statement_timeout = '1s';
+             ALTER ROLE postgres SET default_transaction_read_only = on",
+        )
+        .await?;
+
+        let db = db.stop().await?.boot().await?;
+        let record = db.boot_record().await?;
+        ensure!(record.failed.is_empty(), "{record:?}");
+        let schema: String = db
+            .session(Door::Direct)
+            .await?
+            .ask(
+                "SELECT extnamespace::regnamespace::text FROM pg_extension \
+                 WHERE extname = 'hypopg'",
+            )
+            .await?;
+        ensure!(schema == "public", "hypopg came back in {schema}");
         Ok(())
     })
     .await
