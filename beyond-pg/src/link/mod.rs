@@ -23,11 +23,9 @@ use wire::log::{LinkError, Message};
 
 use crate::fx::clock;
 use crate::link::session::{Action, Event, Session};
-use crate::link::transport::{Connection, Transport};
+use crate::link::transport::{Connection, Dial, DialError, ToHost};
 use crate::logs::Logs;
 
-/// A neighbour answers in milliseconds; boot waits for the first dial no longer than this.
-const DIAL: Duration = Duration::from_secs(1);
 /// For how long the end of the machine is held up by its last lines.
 const FLUSH: Duration = Duration::from_secs(1);
 
@@ -55,16 +53,16 @@ pub(crate) struct Link {
 impl Link {
     /// Begins to dial, and goes on for ever. Nobody waits for it.
     pub(crate) fn open(logs: Logs) -> Link {
-        Link::open_over(logs, Transport::of_this_machine)
+        Link::open_by(logs, ToHost)
     }
 
-    fn open_over(logs: Logs, transport: impl Fn() -> Option<Transport> + Send + 'static) -> Link {
+    fn open_by(logs: Logs, dial: impl Dial + Send + 'static) -> Link {
         let (host, host_seen) = watch::channel(Host::Sought);
         let (readiness, readiness_seen) = watch::channel(false);
         let stop = Arc::new(Notify::new());
         let (session, first) = Session::begin();
         let driver = Driver {
-            transport,
+            dial,
             session,
             logs: logs.clone(),
             host,
@@ -150,8 +148,8 @@ enum Woken {
     Abandoned,
 }
 
-struct Driver<T> {
-    transport: T,
+struct Driver<D> {
+    dial: D,
     session: Session,
     logs: Logs,
     host: watch::Sender<Host>,
@@ -163,7 +161,7 @@ struct Driver<T> {
     unsent_line: Option<Vec<u8>>,
 }
 
-impl<T: Fn() -> Option<Transport>> Driver<T> {
+impl<D: Dial> Driver<D> {
     async fn run(mut self, first: Vec<Action>) {
         let mut actions = VecDeque::from(first);
         loop {
@@ -205,19 +203,12 @@ impl<T: Fn() -> Option<Transport>> Driver<T> {
     }
 
     async fn dial(&mut self) -> Event {
-        let dialled = match (self.transport)() {
-            Some(transport) => timeout(DIAL, transport.dial()).await.ok(),
-            None => None,
-        };
-        let Some(Ok(connection)) = dialled else {
-            self.host.send_if_modified(|host| {
-                let first = *host == Host::Sought;
-                if first {
-                    *host = Host::Missing;
-                }
-                first
-            });
-            return Event::NobodyThere;
+        let connection = match self.dial.dial().await {
+            Ok(connection) => connection,
+            Err(error) => {
+                self.missed(&error);
+                return Event::NobodyThere;
+            }
         };
         let (reader, writer) = tokio::io::split(connection);
         self.connection = Some(Open {
@@ -231,6 +222,21 @@ impl<T: Fn() -> Option<Transport>> Driver<T> {
         tracing::info!("linked to the host");
         self.host.send_replace(Host::Met);
         Event::Dialled
+    }
+
+    /// Said once: a host that comes late says enough by coming.
+    fn missed(&self, error: &DialError) {
+        let is_first = *self.host.borrow() == Host::Sought;
+        if !is_first {
+            return;
+        }
+        match error {
+            DialError::NoHost => {}
+            DialError::Unanswered { source, .. } => tracing::warn!(
+                "{error}: {source}; until somebody does, log lines stay on stderr alone"
+            ),
+        }
+        self.host.send_replace(Host::Missing);
     }
 
     fn hang_up(&mut self, cause: &str) {

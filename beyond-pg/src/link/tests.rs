@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
+use tokio::io::DuplexStream;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use wire::log::Stream;
 
 use super::*;
@@ -21,9 +23,24 @@ async fn listen() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
+/// Connects to the test.
+struct ToTest(SocketAddr);
+
+impl Dial for ToTest {
+    async fn dial(&mut self) -> Result<Connection, DialError> {
+        match TcpStream::connect(self.0).await {
+            Ok(stream) => Ok(Box::new(stream)),
+            Err(source) => Err(DialError::Unanswered {
+                host: self.0.to_string(),
+                source,
+            }),
+        }
+    }
+}
+
 fn link_to(address: SocketAddr) -> (Link, Logs) {
     let logs = Logs::new();
-    let link = Link::open_over(logs.clone(), move || Some(Transport::Tcp(address)));
+    let link = Link::open_by(logs.clone(), ToTest(address));
     (link, logs)
 }
 
@@ -130,9 +147,17 @@ async fn a_host_that_comes_late_is_met_and_no_boot_waits_for_it() {
     assert!(link.lines().is_some());
 }
 
+struct Nowhere;
+
+impl Dial for Nowhere {
+    async fn dial(&mut self) -> Result<Connection, DialError> {
+        Err(DialError::NoHost)
+    }
+}
+
 #[tokio::test]
 async fn a_machine_without_a_host_boots_without_one() {
-    let link = Link::open_over(Logs::new(), || None);
+    let link = Link::open_by(Logs::new(), Nowhere);
     link.first_dial().await;
     assert!(link.lines().is_none());
     link.flush().await;
@@ -204,26 +229,40 @@ async fn a_stalled_host_never_holds_up_the_reader_and_then_learns_what_was_lost(
     link.flush().await;
 }
 
-#[tokio::test]
-async fn a_line_that_broke_in_the_middle_is_sent_again_whole() {
-    let (listener, address) = listen().await;
-    let (_link, logs) = link_to(address);
-    let host = Host::accept(&listener).await;
-    let (mut child, pipe) = tokio::io::duplex(4096);
-    forward(&logs, Dialect::Postgres, postgres(), pipe);
-    // Unread, until one of them is stuck between two writes.
-    let flood = tokio::spawn(async move {
-        for number in 0..FLOOD {
-            let line = format!("{number} {}\n", "x".repeat(LONG));
-            child.write_all(line.as_bytes()).await.unwrap();
+/// Hands out the ends of pipes so small that a line never fits.
+struct Narrow(mpsc::UnboundedSender<DuplexStream>);
+
+impl Dial for Narrow {
+    async fn dial(&mut self) -> Result<Connection, DialError> {
+        let (guest, host) = tokio::io::duplex(16);
+        match self.0.send(host) {
+            Ok(()) => Ok(Box::new(guest)),
+            Err(_test_is_over) => Err(DialError::NoHost),
         }
-    });
-    flood.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_line_that_broke_in_the_middle_is_sent_again_whole_after_the_greeting() {
+    let (dialled, mut hosts) = mpsc::unbounded_channel();
+    let logs = Logs::new();
+    let _link = Link::open_by(logs.clone(), Narrow(dialled));
+    forward(&logs, Dialect::Postgres, postgres(), "Über\n".as_bytes());
+
+    let mut host = hosts.recv().await.unwrap();
+    let mut read = bytes_of("ready");
+    host.read_exact(&mut read).await.unwrap();
+    host.read_exact(&mut read[..7]).await.unwrap();
+    assert_eq!(read[..7], bytes_of("log-line")[..7]);
     drop(host);
-    let mut host = Host::accept(&listener).await;
-    host.expect_bytes("ready-again").await;
-    let line = host.line().await;
-    assert!(line.ends_with(&"x".repeat(LONG)), "{} bytes", line.len());
+
+    let mut host = hosts.recv().await.unwrap();
+    for golden in ["ready-again", "log-line"] {
+        let expected = bytes_of(golden);
+        let mut read = vec![0; expected.len()];
+        host.read_exact(&mut read).await.unwrap();
+        assert_eq!(read, expected, "{golden}");
+    }
 }
 
 #[tokio::test]

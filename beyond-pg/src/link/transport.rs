@@ -2,14 +2,19 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_vsock::{VsockAddr, VsockStream};
 use wire::ports::{HOST_CID, HOST_LINK, METADATA_ADDR};
 
 use crate::metadata::has_own_kernel;
 use crate::sys::net;
+
+/// A neighbour answers in milliseconds; boot waits for the first dial no longer than this.
+const DIAL: Duration = Duration::from_secs(1);
 
 /// The TCP port that stands for the vsock port of the same number.
 const HOST_LINK_TCP: u16 = {
@@ -21,7 +26,7 @@ const HOST_LINK_TCP: u16 = {
 
 /// The way to the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Transport {
+enum Transport {
     /// AF_VSOCK, which is not namespaced: from a container it reaches the hypervisor under the
     /// container's host, which is not ours.
     Vsock,
@@ -31,7 +36,7 @@ pub(super) enum Transport {
 
 impl Transport {
     /// `None`: this machine has no host that it could reach.
-    pub(super) fn choose(own_kernel: bool, link_local: bool) -> Option<Transport> {
+    fn choose(own_kernel: bool, link_local: bool) -> Option<Transport> {
         if own_kernel {
             return Some(Transport::Vsock);
         }
@@ -39,18 +44,56 @@ impl Transport {
         link_local.then(|| Transport::Tcp((METADATA_ADDR, HOST_LINK_TCP).into()))
     }
 
-    /// Looked at before each dial: a network may be attached at any time.
-    pub(super) fn of_this_machine() -> Option<Transport> {
-        Transport::choose(has_own_kernel(), net::has_link_local())
-    }
-
-    pub(super) async fn dial(self) -> io::Result<Connection> {
+    async fn connect(self) -> io::Result<Connection> {
         Ok(match self {
             Transport::Vsock => {
                 let host = VsockAddr::new(HOST_CID, HOST_LINK);
                 Box::new(VsockStream::connect(host).await?)
             }
             Transport::Tcp(host) => Box::new(TcpStream::connect(host).await?),
+        })
+    }
+}
+
+impl std::fmt::Display for Transport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Transport::Vsock => write!(f, "vsock {HOST_CID}:{HOST_LINK}"),
+            Transport::Tcp(host) => write!(f, "{host}"),
+        }
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DialError {
+    /// A plain container: nothing was tried.
+    #[error("this machine has neither a kernel nor a link-local address of its own")]
+    NoHost,
+    #[error("nobody answers at {host}")]
+    Unanswered { host: String, source: io::Error },
+}
+
+/// Who connects.
+pub(super) trait Dial {
+    fn dial(&mut self) -> impl Future<Output = Result<Connection, DialError>> + Send;
+}
+
+/// Connects to the host of this machine.
+pub(super) struct ToHost;
+
+impl Dial for ToHost {
+    /// Looks anew each time: a network may be attached at any time.
+    async fn dial(&mut self) -> Result<Connection, DialError> {
+        let transport =
+            Transport::choose(has_own_kernel(), net::has_link_local()).ok_or(DialError::NoHost)?;
+        let connected = match timeout(DIAL, transport.connect()).await {
+            Ok(connected) => connected,
+            Err(late) => Err(late.into()),
+        };
+        connected.map_err(|source| DialError::Unanswered {
+            host: transport.to_string(),
+            source,
         })
     }
 }
