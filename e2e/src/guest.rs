@@ -71,6 +71,7 @@ impl Guest {
     pub(crate) async fn power_on(self) -> Result<Starting> {
         for _retry in 1..PORT_TRIES {
             let lines_before = self.log_lines().await?;
+            let received_before = self.machine.link().await?.last_line;
             match self.machine.start().await {
                 Err(error) if error.is_port_taken() => {
                     let ports = Some(ports::choose(PortChoice::Any)?);
@@ -80,12 +81,13 @@ impl Guest {
                 }
                 started => {
                     started.with_context(|| format!("starting machine {}", self.name()))?;
-                    return Ok(Starting::new(Running { guest: self, lines_before }));
+                    let running = Running { guest: self, lines_before, received_before };
+                    return Ok(Starting::new(running));
                 }
             }
         }
         self.machine.start().await?;
-        Ok(Starting::new(Running { guest: self, lines_before: 0 }))
+        Ok(Starting::new(Running { guest: self, lines_before: 0, received_before: 0 }))
     }
 
     /// Docker keeps what a container wrote in earlier runs.

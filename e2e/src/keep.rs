@@ -48,6 +48,14 @@ pub(crate) async fn evidence(world: &World, scenario: &str) -> Result<String> {
         let last = &log[log.len().saturating_sub(SHOWN)..];
         shown.push_str(&format!("--- {name} ({}), last lines:\n{}\n", found.state, last.join("\n")));
         save(&here.join("log.txt"), &log.join("\n"))?;
+        if let Some(machine) = machine {
+            // Best effort: the substrate may be what failed.
+            let received = site.substrate.admin().log_lines(machine, 0).await.unwrap_or_default();
+            let lines: Vec<_> = received.iter().map(|kept| kept.line.line.as_str()).collect();
+            let last = &lines[lines.len().saturating_sub(SHOWN)..];
+            shown.push_str(&format!("--- {name}, what the host received:\n{}\n", last.join("\n")));
+            save(&here.join("received.txt"), &lines.join("\n"))?;
+        }
         save(&here.join("inspect.json"), &inspected(site, &found.id).await?)?;
         if machine.is_some() && !found.state.has_ended() {
             for (file, answer) in answers(site, &found.id).await {
