@@ -6,7 +6,7 @@ use std::path::Path;
 use tokio::io::DuplexStream;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use wire::log::Stream;
+use wire::log::{LINE_BURST, Stream};
 
 use super::*;
 use crate::logs::{Dialect, Source, forward};
@@ -275,6 +275,28 @@ async fn the_end_waits_for_the_last_lines() {
     link.flush().await;
     drop(link);
     assert_eq!(host.line().await, "goodbye");
+}
+
+#[tokio::test]
+async fn what_was_dropped_at_the_very_end_is_told_although_no_line_follows() {
+    let (listener, address) = listen().await;
+    let logs = Logs::at_one_instant();
+    let link = Link::open_by(logs.clone(), ToTest(address));
+    let mut host = Host::accept(&listener).await;
+    link.first_dial().await;
+    let burst = usize::try_from(LINE_BURST).unwrap();
+    let lines = "2026-11-22 09:49:09.977 UTC [41] LOG:  x\n".repeat(burst + 7);
+    let pipe = std::io::Cursor::new(lines.into_bytes());
+    forward(&logs, Dialect::Postgres, postgres(), pipe);
+    link.flush().await;
+    for _ in 0..burst {
+        assert!(host.line().await.ends_with("LOG:  x"));
+    }
+    let notice = host.message().await;
+    let Some(Message::LogLine(notice)) = notice else {
+        panic!("{notice:?}");
+    };
+    assert_eq!(notice.line, "[beyond-pg: dropped 7 log lines]");
 }
 
 #[tokio::test]

@@ -86,7 +86,7 @@ mod tests {
 
     /// What of a text that a child writes, all in one instant, is sent to the host.
     async fn sent(text: String, capacity: usize) -> Vec<String> {
-        let logs = Logs::at_one_instant(capacity);
+        let logs = Logs::of_one_instant_with_capacity(capacity);
         let mut forwarder = Forwarder {
             logs: logs.clone(),
             dialect: Dialect::Postgres,

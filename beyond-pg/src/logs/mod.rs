@@ -109,9 +109,14 @@ impl Logs {
         }))
     }
 
-    /// For tests: the limiter sees no time pass.
+    /// Logs whose limiter sees no time pass.
     #[cfg(test)]
-    fn at_one_instant(capacity: usize) -> Logs {
+    pub(crate) fn at_one_instant() -> Logs {
+        Logs::of_one_instant_with_capacity(outbox::CAPACITY)
+    }
+
+    #[cfg(test)]
+    fn of_one_instant_with_capacity(capacity: usize) -> Logs {
         Logs::with_capacity(
             clock::now() + std::time::Duration::from_secs(3600),
             capacity,

@@ -95,6 +95,19 @@ fn a_message_whose_beginning_was_lost_is_lost_to_its_end() {
 }
 
 #[test]
+fn the_rest_of_a_lost_message_takes_nobodys_place() {
+    let mut outbox = outbox_of(2);
+    let long = outbox.begin();
+    outbox.push(LESSER, long, line("a1"));
+    write(&mut outbox, LESSER, &["b1"]);
+    outbox.push(LESSER, long, line("a2"));
+    outbox.push(LESSER, long, line("a3"));
+    write(&mut outbox, LESSER, &["c1"]);
+    let [first, second] = [1, 2].map(|lost| format!("[beyond-pg: dropped {lost} log lines]"));
+    assert_eq!(read(&mut outbox), [&first, "b1", &second, "c1"]);
+}
+
+#[test]
 fn what_the_limit_refused_is_counted_with_what_found_no_room() {
     let mut outbox = outbox_of(1);
     outbox.count_lost();

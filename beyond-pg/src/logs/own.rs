@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn an_event_of_several_lines_goes_to_the_host_whole_and_with_its_severity() {
-        let logs = Logs::at_one_instant(crate::logs::outbox::CAPACITY);
+        let logs = Logs::at_one_instant();
         let subscriber = tracing_subscriber::fmt()
             .with_writer(logs.clone())
             .with_ansi(false)
