@@ -75,6 +75,11 @@ impl Limiter {
         self.charge(severity, admitted)
     }
 
+    /// A notice is about to be sent: it is a line as well, and in a flood there are many.
+    pub(crate) fn charge_notice(&mut self) {
+        self.all.draw();
+    }
+
     fn deciding(&self, severity: Severity) -> Bucket {
         match severity {
             Severity::BelowWarning => self.all,

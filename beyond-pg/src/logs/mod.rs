@@ -206,12 +206,45 @@ impl State {
     fn put(&mut self, severity: Severity, admitted: Option<MessageId>, line: LogLine) {
         match admitted {
             _ if !self.shipping => {}
-            Some(id) => self.outbox.push(severity, id, line),
+            Some(id) => {
+                if self.outbox.owes_notice() {
+                    self.limiter.charge_notice();
+                }
+                self.outbox.push(severity, id, line);
+            }
             None => self.outbox.count_lost(),
         }
     }
 
     fn is_drained(&self) -> bool {
         self.readers == 0 && self.outbox.is_drained() && !self.in_flight
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn in_a_flood_lines_and_notices_together_keep_to_the_rate() {
+        let start = clock::now();
+        let logs = Logs::with_capacity(start, outbox::CAPACITY);
+        let source = Source {
+            stream: Stream::Stderr,
+            execution_id: "postgres-1".to_owned(),
+        };
+        let mut sent = 0;
+        for number in 0..50_000 {
+            let line = source.line(Line {
+                text: "LOG:  x".to_owned(),
+                truncated: false,
+            });
+            let now = start + Duration::from_micros(200 * number);
+            logs.begin(now, Severity::BelowWarning, line);
+            sent += std::iter::from_fn(|| logs.next()).count();
+        }
+        assert!((5_900..=6_001).contains(&sent), "{sent} in ten seconds");
     }
 }

@@ -86,6 +86,11 @@ impl Outbox {
         MessageId(self.messages)
     }
 
+    /// Whether the next line will have a notice in front of it.
+    pub(crate) fn owes_notice(&self) -> bool {
+        self.lost > 0
+    }
+
     /// One line was lost before it got here.
     pub(crate) fn count_lost(&mut self) {
         self.lost += 1;
@@ -142,7 +147,7 @@ impl Outbox {
 
     /// Whether nothing is left to send, the last notice included.
     pub(crate) fn is_drained(&self) -> bool {
-        self.first().is_none() && self.announced.is_none() && self.lost == 0
+        self.first().is_none() && self.announced.is_none() && !self.owes_notice()
     }
 
     fn queue(&mut self, severity: Severity) -> &mut Queue {
