@@ -12,7 +12,6 @@ use fake_substrate::docker::logs::{Output, Part, Source};
 use fake_substrate::machine::Machine;
 use fake_substrate::names::MachineName;
 use fake_substrate::progress::Progress as _;
-use wire::log::Stream;
 
 use super::{CliError, Site};
 
@@ -99,13 +98,10 @@ impl Logs {
     }
 }
 
+/// The log is the answer, whichever of its streams a server wrote it to.
 fn write_line(kept: &KeptLine) -> io::Result<()> {
-    let source = match kept.line.stream {
-        Stream::Stdout => Source::Stdout,
-        Stream::Stderr => Source::Stderr,
-    };
-    let bytes = format!("{}\n", kept.line.line).into();
-    write(&Output { source, bytes })
+    let mut out = io::stdout().lock();
+    writeln!(out, "{}", kept.line.line).and_then(|()| out.flush())
 }
 
 /// Each piece goes to the stream that it was written to.

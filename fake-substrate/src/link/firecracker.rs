@@ -130,9 +130,16 @@ async fn carry(
 /// The port in a tool's command, read as Firecracker reads it: what is not there at the first look
 /// is not waited for.
 async fn command(tool: &UnixStream) -> Option<u32> {
-    tool.readable().await.ok()?;
     let mut read = [0; COMMAND_LIMIT];
-    let mut length = 0;
+    let mut length = loop {
+        tool.readable().await.ok()?;
+        match tool.try_read(&mut read[..FIRST_READ]) {
+            // Said to be readable and was not: no look at all.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Ok(0) | Err(_) => return None,
+            Ok(count) => break count,
+        }
+    };
     while length < FIRST_READ {
         match tool.try_read(&mut read[length..FIRST_READ]) {
             Ok(0) | Err(_) => return None,

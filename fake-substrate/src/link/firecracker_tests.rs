@@ -95,6 +95,20 @@ async fn a_tool_is_connected_and_host_ports_count_from_two_to_the_thirtieth() {
     bridge.connected(&connect, "OK 1073741825\n").await;
 }
 
+/// Patience ends with the first byte, and not before it.
+#[tokio::test]
+async fn a_tool_may_think_before_it_speaks() {
+    let bridge = Bridge::start().await;
+    let connect = format!("CONNECT {}\n", bridge.port());
+    let mut slow = bridge.tool(b"").await;
+    // Connections are taken in their order: the slow one has been looked at by now.
+    bridge.connected(&connect, "OK 1073741824\n").await;
+    slow.write_all(connect.as_bytes()).await.expect("taken");
+    let mut answer = [0; 14];
+    slow.read_exact(&mut answer).await.expect("an answer");
+    assert_eq!(&answer, b"OK 1073741825\n");
+}
+
 #[tokio::test]
 async fn what_follows_the_command_is_for_the_guest() {
     let bridge = Bridge::start().await;
