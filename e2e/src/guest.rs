@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use fake_substrate::admin::{MetadataPatch, MmdsMode};
+use fake_substrate::admin::{LinkMode, MetadataPatch, MmdsMode};
 use fake_substrate::machine::metadata::Login;
 use fake_substrate::machine::spec::Overrides;
 use fake_substrate::machine::{Change, Machine};
@@ -61,6 +61,11 @@ impl Guest {
     /// Changes how its metadata service behaves.
     pub async fn mmds(&self, mode: MmdsMode) -> Result<()> {
         Ok(self.site.substrate.admin().put_mode(self.name(), mode).await?)
+    }
+
+    /// Changes how the host's end of its link behaves.
+    pub async fn link_mode(&self, mode: LinkMode) -> Result<()> {
+        Ok(self.site.substrate.admin().put_link_mode(self.name(), mode).await?)
     }
 
     pub(crate) async fn login(&self) -> Result<Login> {
