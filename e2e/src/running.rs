@@ -3,7 +3,6 @@
 use std::ops::Deref;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use fake_substrate::admin::KeptLine;
 use fake_substrate::docker::container;
 use fake_substrate::docker::exec::{Finished, Program};
 use fake_substrate::docker::logs::Part;
@@ -43,20 +42,20 @@ impl Deref for Running {
 }
 
 impl Running {
-    /// What it has written since it was switched on: PID 1's own lines, and behind them those of
-    /// its servers, which only the host received.
-    pub async fn log(&self) -> Result<Vec<String>> {
+    /// What its container has written since it was switched on.
+    pub async fn output(&self) -> Result<Vec<String>> {
         let mut lines = self.machine.last_lines(usize::MAX).await?;
-        let mut log = lines.split_off(self.lines_before.min(lines.len()));
+        Ok(lines.split_off(self.lines_before.min(lines.len())))
+    }
+
+    /// What it has written since then: PID 1's own lines, and behind them those of its servers,
+    /// which only the host received.
+    pub async fn log(&self) -> Result<Vec<String>> {
+        let mut log = self.output().await?;
         let received = self.machine.received(self.received_before).await?;
         let of_servers = received.into_iter().filter(|kept| !kept.is_of_pid_1());
         log.extend(of_servers.map(|kept| kept.line.line));
         Ok(log)
-    }
-
-    /// What the host received from it since it was switched on.
-    pub async fn received(&self) -> Result<Vec<KeptLine>> {
-        Ok(self.machine.received(self.received_before).await?)
     }
 
     /// Waits until its log has these words.
