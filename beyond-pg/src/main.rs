@@ -6,6 +6,8 @@ mod cli;
 mod conf;
 mod fx;
 mod layout;
+mod link;
+mod logs;
 mod machine;
 mod manifest;
 mod metadata;
@@ -19,22 +21,24 @@ use std::process::ExitCode;
 
 use crate::cli::{Cli, Command};
 use crate::layout::Layout;
+use crate::link::Link;
+use crate::logs::Logs;
 use crate::supervise::{End, Options};
 
 fn main() -> ExitCode {
     let command = Cli::from_args(std::env::args()).command;
-    log_to_stderr();
-    match run(&command) {
-        Ok(code) => code,
-        Err(error) => {
-            // `{:#}` has the causes and no backtrace, also under RUST_BACKTRACE=1.
-            tracing::error!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    let logs = Logs::new();
+    log_to(logs.clone());
+    run(&command, logs).unwrap_or_else(|error| failed(&error))
 }
 
-fn run(command: &Command) -> anyhow::Result<ExitCode> {
+fn failed(error: &anyhow::Error) -> ExitCode {
+    // `{:#}` has the causes and no backtrace, also under RUST_BACKTRACE=1.
+    tracing::error!("{error:#}");
+    ExitCode::FAILURE
+}
+
+fn run(command: &Command, logs: Logs) -> anyhow::Result<ExitCode> {
     let layout = Layout::new("/");
     match command {
         Command::Supervisor(options) => {
@@ -42,11 +46,7 @@ fn run(command: &Command) -> anyhow::Result<ExitCode> {
                 stop_budget: options.stop_budget(),
                 stop_after: options.stop_after(),
             };
-            let end = runtime()?.block_on(supervise::run(&layout, options))?;
-            Ok(match end {
-                End::Clean => ExitCode::SUCCESS,
-                End::Unclean => ExitCode::FAILURE,
-            })
+            Ok(runtime()?.block_on(supervise(&layout, options, logs)))
         }
         Command::Boot { plan } => {
             runtime()?.block_on(boot::by_hand(&layout, *plan))?;
@@ -59,6 +59,18 @@ fn run(command: &Command) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// The life of a machine. However it ends, its last words are on their way to the host.
+async fn supervise(layout: &Layout, options: Options, logs: Logs) -> ExitCode {
+    let link = Link::open(logs);
+    let code = match supervise::run(layout, options, &link).await {
+        Ok(End::Clean) => ExitCode::SUCCESS,
+        Ok(End::Unclean) => ExitCode::FAILURE,
+        Err(error) => failed(&error.into()),
+    };
+    link.flush().await;
+    code
+}
+
 /// One thread: PID 1 sleeps nearly always, and spawning and reaping from one thread cannot race.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
@@ -66,9 +78,9 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
-fn log_to_stderr() {
+fn log_to(logs: Logs) {
     tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
+        .with_writer(logs)
         .with_ansi(false)
         .with_target(false)
         .compact()

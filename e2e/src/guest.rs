@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use fake_substrate::admin::{MetadataPatch, MmdsMode};
+use fake_substrate::admin::{LinkMode, MetadataPatch, MmdsMode};
 use fake_substrate::machine::metadata::Login;
 use fake_substrate::machine::spec::Overrides;
 use fake_substrate::machine::{Change, Machine};
@@ -80,6 +80,16 @@ impl Guest {
             .await?)
     }
 
+    /// Changes how the host's end of its link behaves.
+    pub async fn link_mode(&self, mode: LinkMode) -> Result<()> {
+        Ok(self
+            .site
+            .substrate
+            .admin()
+            .put_link_mode(self.name(), mode)
+            .await?)
+    }
+
     pub(crate) async fn login(&self) -> Result<Login> {
         Ok(self.machine.login().await?)
     }
@@ -88,6 +98,7 @@ impl Guest {
     pub(crate) async fn power_on(self) -> Result<Starting> {
         for _retry in 1..PORT_TRIES {
             let lines_before = self.log_lines().await?;
+            let received_before = self.machine.link().await?.last_line;
             match self.machine.start().await {
                 Err(error) if error.is_port_taken() => {
                     let ports = Some(ports::choose(PortChoice::Any)?);
@@ -101,10 +112,12 @@ impl Guest {
                 }
                 started => {
                     started.with_context(|| format!("starting machine {}", self.name()))?;
-                    return Ok(Starting::new(Running {
+                    let running = Running {
                         guest: self,
                         lines_before,
-                    }));
+                        received_before,
+                    };
+                    return Ok(Starting::new(running));
                 }
             }
         }
@@ -112,6 +125,7 @@ impl Guest {
         Ok(Starting::new(Running {
             guest: self,
             lines_before: 0,
+            received_before: 0,
         }))
     }
 

@@ -62,6 +62,22 @@ async fn of_container(site: &Site, folder: &Path, found: &Observed) -> Result<St
     let last = log[log.len().saturating_sub(SHOWN)..].join("\n");
     let mut shown = format!("--- {name} ({}), last lines:\n{last}\n", found.state);
     save(&folder.join("log.txt"), &log.join("\n"))?;
+    if let Some(machine) = machine {
+        // Best effort: the substrate may be what failed.
+        let received = site
+            .substrate
+            .admin()
+            .log_lines(machine, 0)
+            .await
+            .unwrap_or_default();
+        let lines: Vec<_> = received
+            .iter()
+            .map(|kept| kept.line.line.as_str())
+            .collect();
+        let last = lines[lines.len().saturating_sub(SHOWN)..].join("\n");
+        shown.push_str(&format!("--- {name}, what the host received:\n{last}\n"));
+        save(&folder.join("received.txt"), &lines.join("\n"))?;
+    }
 
     let inspect = InspectContainerOptions::default();
     let inspected = site

@@ -29,6 +29,8 @@ pub struct Running {
     pub(crate) guest: Guest,
     /// What its container had written before this boot.
     pub(crate) lines_before: usize,
+    /// The last line that the host had received from it.
+    pub(crate) received_before: u64,
 }
 
 impl Deref for Running {
@@ -40,10 +42,20 @@ impl Deref for Running {
 }
 
 impl Running {
-    /// What it has written since it was switched on.
-    pub async fn log(&self) -> Result<Vec<String>> {
+    /// What its container has written since it was switched on.
+    pub async fn output(&self) -> Result<Vec<String>> {
         let mut lines = self.machine.last_lines(usize::MAX).await?;
         Ok(lines.split_off(self.lines_before.min(lines.len())))
+    }
+
+    /// What it has written since then: PID 1's own lines, and behind them those of its servers,
+    /// which only the host received.
+    pub async fn log(&self) -> Result<Vec<String>> {
+        let mut log = self.output().await?;
+        let received = self.machine.received(self.received_before).await?;
+        let of_servers = received.into_iter().filter(|kept| !kept.is_of_pid_1());
+        log.extend(of_servers.map(|kept| kept.line.line));
+        Ok(log)
     }
 
     /// Waits until its log has these words.

@@ -34,9 +34,11 @@ impl Vm {
             .collect();
         ensure!(told.len() > 5, "a machine has more processes than {told:?}");
         told.push((
-            "its log".to_owned(),
+            "its output".to_owned(),
             self.machine.last_lines(usize::MAX).await?.join("\n"),
         ));
+        let received = serde_json::to_string(&self.machine.received(0).await?)?;
+        told.push(("what the host received".to_owned(), received));
 
         // Root of this container has no CAP_SYS_PTRACE: the servers' it cannot read, they can.
         for (user, pid) in [("root", 1), (POSTGRES, self.postmaster().await?)] {

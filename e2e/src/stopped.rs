@@ -3,6 +3,7 @@
 use std::ops::Deref;
 
 use anyhow::{Context as _, Result, ensure};
+use fake_substrate::admin::KeptLine;
 use fake_substrate::machine::Change;
 use fake_substrate::machine::spec::Overrides;
 use fake_substrate::machine::state::State;
@@ -49,6 +50,11 @@ impl Stopped {
     /// What it wrote in the run that is over.
     pub async fn log(&self) -> Result<Vec<String>> {
         self.was.log().await
+    }
+
+    /// What the host received from it in the run that is over.
+    pub async fn received(&self) -> Result<Vec<KeptLine>> {
+        self.was.received().await
     }
 
     /// Its log must have these words.

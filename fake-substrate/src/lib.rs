@@ -8,6 +8,7 @@ pub mod command;
 pub mod docker;
 pub mod image;
 pub mod labels;
+pub mod link;
 pub mod link_local;
 pub mod lock;
 pub mod login;

@@ -4,13 +4,16 @@
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fake_substrate::admin::{
-    AdminClient, AdminError, AdminToken, MachineSummary, Metadata, MetadataPatch, MmdsMode,
+    AdminClient, AdminError, AdminToken, LinkMode, LinkReport, MachineSummary, Metadata,
+    MetadataPatch, MmdsMode,
 };
 use fake_substrate::mmds::http::{self, Outcome};
 use fake_substrate::mmds::routes::{Answer, GuestError};
 use fake_substrate::serve::{self, ServeError, ServeOptions};
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -22,6 +25,7 @@ const TOKEN: &str = "test-token";
 struct Substrate {
     admin_url: String,
     mmds: std::net::SocketAddr,
+    link: std::net::SocketAddr,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<Result<(), ServeError>>,
 }
@@ -29,15 +33,18 @@ struct Substrate {
 impl Substrate {
     async fn start(state_dir: &Path) -> Self {
         let loopback = || TcpListener::bind("127.0.0.1:0");
-        let (mmds, admin) = (
+        let (mmds, link, admin) = (
+            loopback().await.expect("a port"),
             loopback().await.expect("a port"),
             loopback().await.expect("a port"),
         );
         let (stop, stopped) = oneshot::channel();
+        let link_address = link.local_addr().expect("an address");
         let mmds_address = mmds.local_addr().expect("an address");
         let admin_url = format!("http://{}/", admin.local_addr().expect("an address"));
         let options = ServeOptions {
             mmds_listener: mmds,
+            link_listener: link,
             admin_listener: admin,
             state_dir: state_dir.to_owned(),
             admin_token: AdminToken::new(TOKEN).expect("a token"),
@@ -48,6 +55,7 @@ impl Substrate {
         Self {
             admin_url,
             mmds: mmds_address,
+            link: link_address,
             stop,
             serving,
         }
@@ -122,6 +130,8 @@ async fn a_restarted_substrate_knows_its_machines() {
     let admin = first.admin();
     admin.put_machine("db", DB, metadata()).await.expect("free");
     admin.put_mode("db", MmdsMode::V1).await.expect("known");
+    let stalled = admin.put_link_mode("db", LinkMode::Stalled).await;
+    stalled.expect("known");
     first.stop().await;
 
     let second = Substrate::start(dir.path()).await;
@@ -131,6 +141,11 @@ async fn a_restarted_substrate_knows_its_machines() {
         admin.machines().await.expect("a list")[0].mode,
         MmdsMode::V1
     );
+    let stalled = LinkReport {
+        mode: LinkMode::Stalled,
+        ..LinkReport::default()
+    };
+    assert_eq!(admin.link("db").await.expect("known"), stalled);
     second.stop().await;
 }
 
@@ -147,6 +162,11 @@ async fn without_the_token_nothing_but_health_answers() {
         guest.put_mode("db", MmdsMode::V1).await.err(),
         guest.put_raw_document("db", vec![]).await.err(),
         guest.delete_machine("db").await.err(),
+        guest.link("db").await.err(),
+        guest.put_link_mode("db", LinkMode::Refused).await.err(),
+        guest.shut_down_over_link("db").await.err(),
+        guest.log_lines("db", 0).await.err(),
+        guest.rpc("db", &json!({}), Duration::ZERO).await.err(),
     ] {
         let refused = refused.expect("a wrong token is refused");
         assert!(
@@ -194,6 +214,66 @@ async fn a_refusal_says_what_was_tried_and_what_to_do() {
     substrate.stop().await;
     let gone = admin.health().await.expect_err("nobody is home");
     assert!(matches!(gone, AdminError::Unreachable { .. }), "{gone}");
+}
+
+#[tokio::test]
+async fn a_machine_that_never_linked_has_no_lines_and_cannot_be_asked() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let substrate = Substrate::start(dir.path()).await;
+    let admin = substrate.admin();
+    admin.put_machine("db", DB, metadata()).await.expect("free");
+    assert_eq!(
+        admin.link("db").await.expect("known"),
+        LinkReport::default()
+    );
+    assert_eq!(admin.log_lines("db", 5).await.expect("known"), []);
+
+    let status = |refused: AdminError| match refused {
+        AdminError::Refused {
+            status, refusal, ..
+        } => (status.as_u16(), refusal.error),
+        other => panic!("{other}"),
+    };
+    let asked = admin.shut_down_over_link("db").await;
+    assert_eq!(
+        status(asked.expect_err("over what")),
+        (409, "machine \"db\" has no link to ask it over".to_owned())
+    );
+    // Nothing leaves this host: the address that machines accept requests from is not its own.
+    let rpc = async |request| {
+        let asked = admin.rpc("db", &request, Duration::from_secs(60)).await;
+        status(asked.expect_err("nobody answers"))
+    };
+    let (refused, why) = rpc(json!({"cmd": "health"})).await;
+    assert_eq!(refused, 502);
+    assert!(
+        why.starts_with("no control RPC answers at 169.254.10.1:5430: "),
+        "{why}"
+    );
+    assert_eq!(rpc(json!({"names": []})).await.0, 422);
+    assert_eq!(rpc(json!({"cmd": "set_sync_standbys"})).await.0, 422);
+    let unknown = admin.log_lines("other", 0).await;
+    assert_eq!(status(unknown.expect_err("no such machine")).0, 404);
+    substrate.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_to_the_link_from_elsewhere_is_refused() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let substrate = Substrate::start(dir.path()).await;
+    let admin = substrate.admin();
+    admin.put_machine("db", DB, metadata()).await.expect("free");
+    let mut stranger = TcpStream::connect(substrate.link)
+        .await
+        .expect("it listens");
+    let mut heard = Vec::new();
+    drop(stranger.read_to_end(&mut heard).await);
+    assert_eq!(heard, b"", "reset or closed, without a word");
+    assert_eq!(
+        admin.link("db").await.expect("known"),
+        LinkReport::default()
+    );
+    substrate.stop().await;
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use std::sync::LazyLock;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use thiserror::Error;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 
 use crate::sys::reap::OwnedChildren;
 use crate::sys::user::Account;
@@ -132,17 +132,34 @@ impl Program {
         })
     }
 
-    /// Starts a long-running program whose output is this process's own (`docker logs` shows it).
-    pub(crate) fn start(&self) -> Result<Running, ExecError> {
+    /// Starts a long-running program.
+    pub(crate) fn start(&self, output: Output) -> Result<Running, ExecError> {
         let mut command = self.command();
-        let child = self.spawn_command(&mut command)?;
+        match output {
+            Output::Inherited => {}
+            Output::Piped => {
+                command.stdout(Stdio::piped()).stderr(Stdio::piped());
+            }
+        }
+        let mut child = self.spawn_command(&mut command)?;
         let pid = child.id();
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         Ok(Running {
             program: self.path.clone(),
             child,
             pid,
+            pipes: stdout.zip(stderr),
         })
     }
+}
+
+/// Where a long-running program writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// Where this process does (`docker logs` shows it).
+    Inherited,
+    /// Into pipes, which somebody has to read.
+    Piped,
 }
 
 /// A started program. Dropping it neither kills nor reaps it.
@@ -151,9 +168,15 @@ pub(crate) struct Running {
     program: PathBuf,
     child: Child,
     pid: Option<u32>,
+    pipes: Option<(ChildStdout, ChildStderr)>,
 }
 
 impl Running {
+    /// Stdout and stderr of a program that was started with [`Output::Piped`], once.
+    pub(crate) fn take_pipes(&mut self) -> Option<(ChildStdout, ChildStderr)> {
+        self.pipes.take()
+    }
+
     /// The PID, for signals.
     pub(crate) fn pid(&self) -> Option<u32> {
         self.pid

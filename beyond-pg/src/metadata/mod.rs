@@ -55,7 +55,7 @@ pub(crate) async fn read() -> Metadata {
 const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
 
 /// Whether this process is PID 1 of a machine rather than of a container.
-fn has_own_kernel() -> bool {
+pub(crate) fn has_own_kernel() -> bool {
     let namespace = std::fs::read_link("/proc/self/ns/pid");
     std::process::id() == 1 && namespace.is_ok_and(|name| name == Path::new(INITIAL_PID_NAMESPACE))
 }

@@ -1,4 +1,4 @@
-//! How long a server that died stays down.
+//! How long a server that died stays down, and a link that broke.
 
 use std::time::{Duration, Instant};
 
@@ -11,22 +11,33 @@ const HEALTHY: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Backoff {
     next: Duration,
+    longest: Duration,
+    healthy: Duration,
 }
 
 impl Default for Backoff {
     fn default() -> Backoff {
-        Backoff { next: FIRST }
+        Backoff::capped(LONGEST, HEALTHY)
     }
 }
 
 impl Backoff {
+    /// Waits of at most `longest`, which begin anew after `healthy`.
+    pub(crate) fn capped(longest: Duration, healthy: Duration) -> Backoff {
+        Backoff {
+            next: FIRST,
+            longest,
+            healthy,
+        }
+    }
+
     /// When to start again what ran from `since` and died at `now`.
     pub(crate) fn restart_at(&mut self, since: Instant, now: Instant) -> Instant {
-        if now.duration_since(since) >= HEALTHY {
+        if now.duration_since(since) >= self.healthy {
             self.next = FIRST;
         }
         let wait = self.next;
-        self.next = (wait * 2).min(LONGEST);
+        self.next = (wait * 2).min(self.longest);
         now + wait
     }
 }

@@ -1,7 +1,7 @@
 //! The supervisor: turns what happens into events, asks the machine, and does what it says. This is
 //! the only `select!` of the process, and the only place where a server is started or signalled.
 
-mod backoff;
+pub(crate) mod backoff;
 mod errands;
 mod machine;
 
@@ -12,16 +12,19 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
+use wire::log::Stream;
 
 use crate::boot::journal::StopAfter;
 use crate::boot::step::BringUpStep;
 use crate::boot::{self, BootError};
-use crate::fx::exec::{self, Program, Running};
+use crate::fx::exec::{self, ExecError, Output, Program, Running};
 use crate::fx::{clock, fs};
 use crate::layout::Layout;
+use crate::link::Link;
+use crate::logs::{self, Dialect, Source};
 use crate::metadata::Metadata;
 use crate::postgres::cluster;
-use crate::settings::Settings;
+use crate::settings::{LogShipping, Settings};
 use crate::supervise::errands::Errands;
 use crate::supervise::machine::{Action, Errand, Event, Machine, Server, Signal, StopBudget};
 
@@ -52,17 +55,20 @@ pub(crate) enum SupervisorError {
     Signals(#[source] std::io::Error),
 }
 
-/// Signals that matter to PID 1, which the kernel delivers only where there is a handler.
-struct Signals {
+/// Who may ask the machine to stop: the host over its link, and signals, which the kernel delivers
+/// to PID 1 only where there is a handler.
+struct Signals<'a> {
+    link: &'a Link,
     terminate: SignalStream,
     interrupt: SignalStream,
     child: SignalStream,
 }
 
-impl Signals {
-    fn listen() -> Result<Signals, SupervisorError> {
+impl<'a> Signals<'a> {
+    fn listen(link: &'a Link) -> Result<Signals<'a>, SupervisorError> {
         let listen = |kind| signal(kind).map_err(SupervisorError::Signals);
         Ok(Signals {
+            link,
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
             child: listen(SignalKind::child())?,
@@ -75,6 +81,7 @@ impl Signals {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
+                () = self.link.stop_requested() => return,
                 _ = self.child.recv() => reap(),
             }
         }
@@ -89,19 +96,30 @@ fn reap() {
 }
 
 /// Boots and keeps the servers running until a stop is asked for.
-pub(crate) async fn run(layout: &Layout, options: Options) -> Result<End, SupervisorError> {
-    let mut signals = Signals::listen()?;
+pub(crate) async fn run(
+    layout: &Layout,
+    options: Options,
+    link: &Link,
+) -> Result<End, SupervisorError> {
+    let mut signals = Signals::listen(link)?;
     // A stop before anything runs needs no farewell: dropping the boot kills its initdb.
     let (settings, document) = tokio::select! {
         () = signals.stop() => return Ok(stopped_early()),
         settings = boot::settings_at_last() => settings.map_err(BootError::from)?,
     };
+    match settings.log_shipping {
+        LogShipping::Auto => {}
+        LogShipping::PassThrough => link.pass_lines_through(),
+    }
     let booting = boot_disk(layout, settings, &document, options.stop_after);
     let errands = tokio::select! {
         () = signals.stop() => return Ok(stopped_early()),
         booted = booting => booted?,
     };
-    Ok(Supervisor::new(&errands, options).run(&mut signals).await)
+    // A neighbour has answered long before this; nobody waits for one that is not there.
+    link.first_dial().await;
+    let supervisor = Supervisor::new(&errands, link, options);
+    Ok(supervisor.run(&mut signals).await)
 }
 
 fn stopped_early() -> End {
@@ -129,6 +147,25 @@ async fn boot_disk<'a>(
 
 type UnderWay<'a> = Pin<Box<dyn Future<Output = Event> + 'a>>;
 
+/// Counts runs, so that the host can tell the lines of one from those of the next.
+#[derive(Debug, Default)]
+struct Starts {
+    postgres: u64,
+    pooler: u64,
+}
+
+impl Starts {
+    /// The execution id of the run that begins now.
+    fn next(&mut self, server: Server) -> String {
+        let (name, count) = match server {
+            Server::Postgres => ("postgres", &mut self.postgres),
+            Server::Pooler => ("pgbouncer", &mut self.pooler),
+        };
+        *count += 1;
+        format!("{name}-{count}")
+    }
+}
+
 /// What came of an action.
 enum Performed {
     Done,
@@ -140,6 +177,9 @@ enum Performed {
 /// The hands of the machine.
 struct Supervisor<'a> {
     errands: &'a Errands<'a>,
+    link: &'a Link,
+    /// How often each server was started.
+    starts: Starts,
     machine: Machine,
     first: Vec<Action>,
     postgres: Option<Running>,
@@ -148,11 +188,13 @@ struct Supervisor<'a> {
 }
 
 impl<'a> Supervisor<'a> {
-    fn new(errands: &'a Errands<'a>, options: Options) -> Supervisor<'a> {
+    fn new(errands: &'a Errands<'a>, link: &'a Link, options: Options) -> Supervisor<'a> {
         let budget = StopBudget(options.stop_budget);
         let (machine, first) = Machine::begin(clock::now(), budget);
         Supervisor {
             errands,
+            link,
+            starts: Starts::default(),
             machine,
             first,
             postgres: None,
@@ -161,7 +203,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    async fn run(mut self, signals: &mut Signals) -> End {
+    async fn run(mut self, signals: &mut Signals<'_>) -> End {
         let mut actions: VecDeque<Action> = std::mem::take(&mut self.first).into();
         loop {
             while let Some(action) = actions.pop_front() {
@@ -178,7 +220,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    async fn next_event(&mut self, signals: &mut Signals) -> Event {
+    async fn next_event(&mut self, signals: &mut Signals<'_>) -> Event {
         let deadline = self.machine.deadline();
         tokio::select! {
             () = signals.stop() => {
@@ -193,6 +235,8 @@ impl<'a> Supervisor<'a> {
     }
 
     fn note_exit(&self, server: Server, end: &str) -> Event {
+        // Without either of the two no client gets in.
+        self.link.announce(false);
         if self.machine.is_stopping() {
             tracing::info!("{server} ended: {end}");
         } else {
@@ -207,7 +251,10 @@ impl<'a> Supervisor<'a> {
             Action::Run(errand) => self.under_way = Some(self.errand(*errand)),
             Action::Abandon => self.under_way = None,
             Action::Signal(server, signal) => self.signal(*server, *signal),
-            Action::AnnounceReady => self.errands.announce_ready(),
+            Action::AnnounceReady => {
+                self.errands.announce_ready();
+                self.link.announce(true);
+            }
             Action::Finish { clean } => return Performed::Finished(self.finish(*clean)),
         }
         Performed::Done
@@ -226,7 +273,7 @@ impl<'a> Supervisor<'a> {
             Server::Pooler => BringUpStep::StartPooler,
         };
         self.errands.began(&step);
-        let running = match self.program(server).start() {
+        let running = match self.start(server) {
             Ok(running) => running,
             Err(error) => {
                 tracing::error!("{}", errands::chain(&error));
@@ -241,6 +288,28 @@ impl<'a> Supervisor<'a> {
             }
         }
         Performed::Done
+    }
+
+    /// Starts a server; what it writes goes to the host, when there is one, and else to our stderr.
+    fn start(&mut self, server: Server) -> Result<Running, ExecError> {
+        let execution_id = self.starts.next(server);
+        let Some(logs) = self.link.lines() else {
+            return self.program(server).start(Output::Inherited);
+        };
+        let mut running = self.program(server).start(Output::Piped)?;
+        if let Some((stdout, stderr)) = running.take_pipes() {
+            let source = |stream| Source {
+                stream,
+                execution_id: execution_id.clone(),
+            };
+            let dialect = match server {
+                Server::Postgres => Dialect::Postgres,
+                Server::Pooler => Dialect::PgBouncer,
+            };
+            logs::forward(logs, dialect, source(Stream::Stdout), stdout);
+            logs::forward(logs, dialect, source(Stream::Stderr), stderr);
+        }
+        Ok(running)
     }
 
     fn program(&self, server: Server) -> Program {

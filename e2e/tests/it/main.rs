@@ -7,6 +7,7 @@ mod cut;
 mod extensions;
 mod golden_conf;
 mod image_swap;
+mod link;
 mod login;
 mod plain_docker;
 mod refusal;

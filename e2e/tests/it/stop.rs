@@ -66,3 +66,21 @@ async fn boots_without_recovery(stopped: Stopped) -> anyhow::Result<e2e::Vm> {
     );
     Ok(db)
 }
+
+/// What a machine and its servers say at the very end still reaches the host.
+#[tokio::test]
+async fn the_last_words_of_a_machine_reach_its_host() -> Outcome {
+    scenario(async |world| {
+        let db = world.vm("db").boot().await?.stop().await?;
+        let received = db.received().await?;
+        for words in [
+            "database system is shut down",
+            "stopped: the next boot replays no WAL",
+        ] {
+            let heard = received.iter().any(|kept| kept.line.line.contains(words));
+            ensure!(heard, "the host never heard: {words}");
+        }
+        Ok(())
+    })
+    .await
+}

@@ -7,6 +7,7 @@ mod lifecycle;
 mod logs;
 mod psql;
 mod report;
+mod rpc;
 mod serve;
 mod status;
 mod terminal;
@@ -55,8 +56,10 @@ enum Command {
     Restart(lifecycle::Named),
     /// SIGKILL of a machine: no clean shutdown, what reached the volume stays
     Crash(lifecycle::Named),
-    /// What a machine has written
+    /// What a machine has written, as the host received it
     Logs(logs::Logs),
+    /// One control request to a machine, its answer as JSON
+    Rpc(rpc::Rpc),
     /// The images that machines boot
     #[command(subcommand)]
     Image(image::Image),
@@ -115,6 +118,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Restart(named) => named.restart(&site).await.map(done),
         Command::Crash(named) => named.crash(&site).await.map(done),
         Command::Logs(logs) => logs.run(&site).await.map(done),
+        Command::Rpc(rpc) => rpc.run(&site).await,
         Command::Image(image) => image.run(&site).await.map(done),
         Command::Down(down) => down.run(&site).await.map(done),
         Command::Serve(serve) => serve.run().await.map(done),
@@ -159,6 +163,9 @@ mod tests {
             "fake-substrate restart db",
             "fake-substrate crash db",
             "fake-substrate logs -f db",
+            "fake-substrate logs -n 10 --container db",
+            "fake-substrate rpc db health",
+            "fake-substrate rpc db set_sync_standbys names=[] --deadline 5",
             "fake-substrate image build",
             "fake-substrate image ls",
             "fake-substrate image pins --update",
@@ -177,7 +184,6 @@ mod tests {
             "flush",
             "lose-host",
             "rehome",
-            "rpc",
             "fault",
         ] {
             assert!(

@@ -7,6 +7,7 @@ use clap::Args;
 use tokio::net::TcpListener;
 
 use fake_substrate::admin::AdminToken;
+use fake_substrate::link;
 use fake_substrate::serve::{self, ServeOptions};
 use fake_substrate::substrate::service;
 
@@ -20,6 +21,9 @@ pub(crate) struct Serve {
     /// Where machines ask for their metadata
     #[arg(long, default_value_t = wire::ports::METADATA)]
     mmds_port: u16,
+    /// Where machines link: the port of the host's vsock, over TCP
+    #[arg(long, default_value_t = link::HOST_LINK)]
+    link_port: u16,
     /// Where the host changes it
     #[arg(long, default_value_t = service::ADMIN_PORT)]
     admin_port: u16,
@@ -47,6 +51,7 @@ impl Serve {
         let options = ServeOptions {
             // Every address: 169.254.169.254 may be attached after the start.
             mmds_listener: listen(self.mmds_port).await?,
+            link_listener: listen(self.link_port).await?,
             admin_listener: listen(self.admin_port).await?,
             state_dir: self.state_dir,
             admin_token: AdminToken::new(self.admin_token)?,

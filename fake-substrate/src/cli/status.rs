@@ -6,6 +6,7 @@ use clap::Args;
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
+use fake_substrate::admin::LinkReport;
 use fake_substrate::docker::volume::Volume;
 use fake_substrate::labels;
 use fake_substrate::login;
@@ -39,6 +40,8 @@ struct MachineLine {
     ready: bool,
     /// Why not.
     not_ready: Option<String>,
+    /// What the host knows of its link; `null` when there is no host to ask.
+    link: Option<LinkReport>,
     pooler_port: u16,
     direct_port: u16,
     memory_bytes: u64,
@@ -106,6 +109,10 @@ async fn gather(site: &Site) -> Result<Everything, CliError> {
 
 impl MachineLine {
     async fn gather(site: &Site, machine: Option<Machine>, view: View) -> Self {
+        let link = match &machine {
+            Some(machine) => machine.link().await.ok(),
+            None => None,
+        };
         let not_ready = match view.state {
             State::Running => why_not_ready(machine, &view).await,
             state => Some(state.to_string()),
@@ -116,6 +123,7 @@ impl MachineLine {
             state: view.state,
             ready: not_ready.is_none(),
             not_ready,
+            link,
             pooler_port: view.ports.pooler,
             direct_port: view.ports.direct,
             memory_bytes: view.memory.bytes(),
@@ -189,13 +197,18 @@ impl Everything {
     fn machine_table(&self, terminal: bool) -> String {
         let mut table = table(terminal);
         table.set_header([
-            "MACHINE", "STATE", "READY", "POOLER", "DIRECT", "MEMORY", "CPUS", "IMAGE", "ADDRESS",
+            "MACHINE", "STATE", "READY", "LINK", "POOLER", "DIRECT", "MEMORY", "CPUS", "IMAGE",
+            "ADDRESS",
         ]);
         for machine in &self.machines {
             table.add_row([
                 machine.name.clone(),
                 machine.state.to_string(),
                 if machine.ready { "yes" } else { "no" }.to_owned(),
+                machine
+                    .link
+                    .as_ref()
+                    .map_or("unknown".to_owned(), |link| link.state.to_string()),
                 machine.pooler_port.to_string(),
                 machine.direct_port.to_string(),
                 machine.memory.clone(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::{Stream, TryStreamExt as _};
 
-use crate::admin::{AdminClient, Metadata};
+use crate::admin::{AdminClient, KeptLine, LinkReport, Metadata};
 use crate::docker::exec::{Finished, Program, Session};
 use crate::docker::logs::{Output, Part};
 use crate::docker::{self, Docker, DockerError, exec, logs, volume};
@@ -20,6 +20,9 @@ use crate::names::{MachineName, SubstrateName};
 use crate::owner::Owner;
 use crate::progress::Progress;
 use crate::until::{Budget, Ended, Look, OutOfTime, until};
+
+/// How much of what its servers said is behind what PID 1 said.
+const SERVERS_LINES: usize = 10;
 
 /// A machine of a substrate. Cheap to clone; knows its names and asks Docker for the rest.
 #[derive(Debug, Clone)]
@@ -121,6 +124,28 @@ impl Machine {
     /// The latest lines of that.
     pub async fn last_lines(&self, lines: usize) -> Result<Vec<String>, MachineError> {
         Ok(logs::last_lines(&self.docker, &self.container(), lines).await?)
+    }
+
+    /// What the host knows of its link.
+    pub async fn link(&self) -> Result<LinkReport, MachineError> {
+        Ok(self.admin.link(self.name.as_str()).await?)
+    }
+
+    /// What the host received over its link after that line, PID 1's own lines included.
+    pub async fn received(&self, after: u64) -> Result<Vec<KeptLine>, MachineError> {
+        Ok(self.admin.log_lines(self.name.as_str(), after).await?)
+    }
+
+    /// The latest lines of PID 1, and behind them what its servers said last: those write to the
+    /// container only where there is no link.
+    async fn last_words(&self, lines: usize) -> Result<Vec<String>, MachineError> {
+        let mut words = self.last_lines(lines).await?;
+        // The error that these are for matters more than that the host could not be asked.
+        let received = self.received(0).await.unwrap_or_default();
+        let by_servers = received.into_iter().filter(|kept| !kept.is_of_pid_1());
+        let by_servers: Vec<_> = by_servers.map(|kept| kept.line.line).collect();
+        words.extend_from_slice(&by_servers[by_servers.len().saturating_sub(SERVERS_LINES)..]);
+        Ok(words)
     }
 
     /// Waits until a client gets in through the pooler; answers how long that took. A machine
@@ -232,7 +257,7 @@ impl Machine {
 
     async fn ended(&self) -> Result<MachineError, MachineError> {
         let state = self.view().await?.state;
-        let last_lines = LastLines::of(&self.last_lines(LOOKED_THROUGH).await?);
+        let last_lines = LastLines::of(&self.last_words(LOOKED_THROUGH).await?);
         let ended = NotReady::Ended {
             name: self.name.clone(),
             state,
@@ -242,7 +267,7 @@ impl Machine {
     }
 
     async fn out_of_time(&self, waited: OutOfTime) -> Result<MachineError, MachineError> {
-        let last_lines = LastLines::of(&self.last_lines(LOOKED_THROUGH).await?);
+        let last_lines = LastLines::of(&self.last_words(LOOKED_THROUGH).await?);
         let out = NotReady::OutOfTime {
             name: self.name.clone(),
             waited,

@@ -16,12 +16,13 @@ use crate::admin::{
     AdminToken, MachineSummary, Metadata, MetadataPatch, ModeChange, Refusal, Registration,
 };
 
+use super::link_api;
 use super::machines::{ChangeError, Machines};
 use super::registry::{Registry, RegistryError};
 
 type Shared = State<Arc<Machines>>;
 /// Every success is JSON; "done" is `null`.
-type Done = Result<Json<()>, ApiError>;
+pub(super) type Done = Result<Json<()>, ApiError>;
 
 pub(super) fn router(machines: Arc<Machines>, token: AdminToken) -> Router {
     Router::new()
@@ -30,6 +31,7 @@ pub(super) fn router(machines: Arc<Machines>, token: AdminToken) -> Router {
         .route("/machines/{name}/metadata", get(metadata).patch(patch))
         .route("/machines/{name}/mmds/raw", put(set_raw).delete(clear_raw))
         .route("/machines/{name}/mmds/mode", put(set_mode))
+        .merge(link_api::routes())
         .fallback(no_route)
         .with_state(machines)
         .layer(middleware::from_fn_with_state(token, require_token))
@@ -93,12 +95,12 @@ async fn no_route(request: Request) -> ApiError {
         status: StatusCode::NOT_FOUND,
         refusal: Refusal {
             error: format!("no route is called {}", request.uri().path()),
-            hint: "the routes stand at the top of fake-substrate/src/admin.rs".to_owned(),
+            hint: "the routes stand in fake-substrate/src/admin".to_owned(),
         },
     }
 }
 
-async fn change(
+pub(super) async fn change(
     machines: &Arc<Machines>,
     change: impl FnOnce(&mut Registry) -> Result<(), RegistryError>,
 ) -> Done {
@@ -129,9 +131,9 @@ async fn require_token(
     }
 }
 
-struct ApiError {
-    status: StatusCode,
-    refusal: Refusal,
+pub(super) struct ApiError {
+    pub(super) status: StatusCode,
+    pub(super) refusal: Refusal,
 }
 
 impl IntoResponse for ApiError {
@@ -146,8 +148,7 @@ impl From<JsonRejection> for ApiError {
             status: rejection.status(),
             refusal: Refusal {
                 error: rejection.body_text(),
-                hint: "the shapes stand in fake-substrate/src/admin.rs; values are strings"
-                    .to_owned(),
+                hint: "the shapes stand in fake-substrate/src/admin; values are strings".to_owned(),
             },
         }
     }
@@ -182,7 +183,7 @@ fn status(refused: &RegistryError) -> StatusCode {
     }
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -1,10 +1,10 @@
-//! The serving process's one look at the time: how long it has been running.
+//! The serving process's looks at the time: how long it has been running, and for people, when.
 #![expect(
     clippy::disallowed_methods,
     reason = "the clock's home in `serve`; everything below it is told the time"
 )]
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Monotonic, as Firecracker's token expiry is: setting a laptop's clock voids no token.
 #[derive(Clone, Copy)]
@@ -18,4 +18,12 @@ impl Clock {
     pub(super) fn elapsed_ms(self) -> u64 {
         u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
+}
+
+/// Milliseconds of the Unix epoch.
+pub(super) fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use axum::http::request::Parts;
 
 use crate::admin::MmdsMode;
+use crate::link::{Links, Member};
 use crate::mmds::http::Outcome;
 use crate::mmds::routes;
 use crate::mmds::store::Store;
@@ -26,6 +27,7 @@ pub(super) struct Machines {
     writing: tokio::sync::Mutex<StateFile>,
     key: TokenKey,
     stranger: Service,
+    links: Arc<Links>,
 }
 
 struct Current {
@@ -48,8 +50,13 @@ pub(super) enum ChangeError {
 }
 
 impl Machines {
-    pub(super) fn new(state: StateFile, key: TokenKey) -> Result<Self, StateError> {
+    pub(super) fn new(
+        state: StateFile,
+        key: TokenKey,
+        links: Arc<Links>,
+    ) -> Result<Self, StateError> {
         let registry = state.load()?;
+        links.set_members(members(&registry));
         Ok(Self {
             current: RwLock::new(Current {
                 by_address: behaviours(&registry, &key),
@@ -62,7 +69,13 @@ impl Machines {
                 tokens: TokenAuthority::new(key.clone(), STRANGER),
             },
             key,
+            links,
         })
+    }
+
+    /// Every machine's link.
+    pub(super) fn links(&self) -> &Links {
+        &self.links
     }
 
     /// Applies a change to a copy, writes the copy down, and only then serves it: what a guest
@@ -77,6 +90,7 @@ impl Machines {
         // A few kilobytes, at the rate at which people change machines: not worth a thread.
         state.save(&registry)?;
         let by_address = behaviours(&registry, &self.key);
+        self.links.set_members(members(&registry));
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         *current = Current {
             registry,
@@ -105,6 +119,15 @@ impl Machines {
     fn current(&self) -> RwLockReadGuard<'_, Current> {
         self.current.read().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn members(registry: &Registry) -> Vec<Member> {
+    let member = |(name, machine): (&String, &Machine)| Member {
+        name: name.clone(),
+        link_local: machine.link_local,
+        mode: machine.link_mode,
+    };
+    registry.machines().map(member).collect()
 }
 
 fn behaviours(registry: &Registry, key: &TokenKey) -> HashMap<Ipv4Addr, Behaviour> {
@@ -137,6 +160,7 @@ mod tests {
 
     use super::*;
     use crate::admin::{Metadata, Registration};
+    use crate::link::Host;
 
     const DB: Ipv4Addr = Ipv4Addr::new(169, 254, 10, 1);
     const OTHER: Ipv4Addr = Ipv4Addr::new(169, 254, 10, 2);
@@ -144,7 +168,8 @@ mod tests {
     async fn two_machines(dir: &tempfile::TempDir) -> Arc<Machines> {
         let state = StateFile::open(dir.path().to_owned()).expect("made");
         let key = TokenKey::generate().expect("the kernel has randomness");
-        let machines = Arc::new(Machines::new(state, key).expect("no machines yet"));
+        let links = Arc::new(Links::new(Host::new(dir.path().to_owned(), || 7)));
+        let machines = Arc::new(Machines::new(state, key, links).expect("no machines yet"));
         for (name, link_local) in [("db", DB), ("other", OTHER)] {
             let metadata = Metadata::from([("NAME".into(), name.into())]);
             let registration = Registration {

@@ -1,11 +1,12 @@
-//! The process in the substrate's container: metadata for the machines, the admin API for the
-//! host.
+//! The process in the substrate's container: metadata and the link for the machines, the admin API
+//! for the host.
 //!
 //! Listeners and the end of the process are passed in, so that a test serves on a port of its
 //! own and the command line decides what a signal means.
 
 mod admin_api;
 mod clock;
+mod link_api;
 mod machines;
 mod registry;
 mod state;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 
 use crate::admin::AdminToken;
+use crate::link::{Host, Links};
 use crate::mmds;
 use crate::mmds::token::{NoEntropy, TokenKey};
 
@@ -32,6 +34,8 @@ pub struct ServeOptions {
     /// For the guests: port 80 on every address, since 169.254.169.254 is attached to the
     /// container only after it has started.
     pub mmds_listener: TcpListener,
+    /// For the guests' links: vsock port 52 of the host, over TCP.
+    pub link_listener: TcpListener,
     /// For the host.
     pub admin_listener: TcpListener,
     /// A folder that outlives the container; the documents in it hold passwords.
@@ -69,8 +73,10 @@ pub async fn run(
     options: ServeOptions,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
-    let state = StateFile::open(options.state_dir)?;
-    let machines = Arc::new(Machines::new(state, TokenKey::generate()?)?);
+    let state = StateFile::open(options.state_dir.clone())?;
+    let links = Arc::new(Links::new(Host::new(options.state_dir, clock::unix_ms)));
+    let machines = Machines::new(state, TokenKey::generate()?, Arc::clone(&links))?;
+    let machines = Arc::new(machines);
     let clock = Clock::start();
 
     let guests = Arc::clone(&machines);
@@ -81,6 +87,9 @@ pub async fn run(
     tokio::select! {
         ended = mmds::http::serve(options.mmds_listener, respond) => match ended {
             Err(source) => Err(ServeError::Listener { service: "MMDS", source }),
+        },
+        ended = links.serve(options.link_listener) => match ended {
+            Err(source) => Err(ServeError::Listener { service: "link", source }),
         },
         ended = axum::serve(options.admin_listener, router) => {
             ended.map_err(|source| ServeError::Listener { service: "admin", source })

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 
-use crate::admin::{MachineSummary, Metadata, MetadataPatch, MmdsMode, Registration};
+use crate::admin::{LinkMode, MachineSummary, Metadata, MetadataPatch, MmdsMode, Registration};
 use crate::mmds::store::{SIZE_LIMIT, Store};
 
 /// Every machine of a substrate, by name.
@@ -27,6 +27,8 @@ pub(super) struct Machine {
     pub(super) mode: MmdsMode,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) raw_document: Option<RawDocument>,
+    #[serde(default)]
+    pub(super) link_mode: LinkMode,
 }
 
 /// Bytes that need not be text, kept as base64 where JSON is written.
@@ -96,6 +98,9 @@ impl Registry {
             link_local,
             metadata,
             mode: before.as_ref().map_or_else(MmdsMode::default, |m| m.mode),
+            link_mode: before
+                .as_ref()
+                .map_or_else(LinkMode::default, |m| m.link_mode),
             raw_document: before.and_then(|machine| machine.raw_document),
         };
         self.machines.insert(name.to_owned(), machine);
@@ -127,6 +132,15 @@ impl Registry {
 
     pub(super) fn set_mode(&mut self, name: &str, mode: MmdsMode) -> Result<(), RegistryError> {
         self.machine_mut(name)?.mode = mode;
+        Ok(())
+    }
+
+    pub(super) fn set_link_mode(
+        &mut self,
+        name: &str,
+        mode: LinkMode,
+    ) -> Result<(), RegistryError> {
+        self.machine_mut(name)?.link_mode = mode;
         Ok(())
     }
 
@@ -280,11 +294,14 @@ mod tests {
         let mut registry = one();
         registry.set_mode("db", MmdsMode::Silent).expect("known");
         registry.set_raw("db", Some(b"{".to_vec())).expect("known");
+        let stalled = registry.set_link_mode("db", LinkMode::Stalled);
+        stalled.expect("known");
         registry
             .register("db", registration(2, "new"))
             .expect("free");
         let (_, machine) = registry.machines().next().expect("one machine");
         assert_eq!(machine.mode, MmdsMode::Silent);
+        assert_eq!(machine.link_mode, LinkMode::Stalled);
         assert!(machine.raw_document.is_some());
         assert_eq!(machine.metadata["POSTGRES_PASSWORD"], "new");
     }

@@ -5,6 +5,8 @@
 //! its own password and tier; so every route but `/health` wants the bearer token that only the
 //! host knows.
 
+mod link;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -14,13 +16,16 @@ use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use link::{KeptLine, LinkMode, LinkModeChange, LinkReport, LinkState, LogPage, LogQuery};
+
 /// What a machine reads under `/latest/meta-data/`.
 pub type Metadata = BTreeMap<String, String>;
 
 /// Changes to a machine's metadata: a value sets the key, `None` deletes it.
 pub type MetadataPatch = BTreeMap<String, Option<String>>;
 
-/// The admin API answers from memory; one that takes longer than this is gone.
+/// The admin API answers from memory; one that takes longer than this is gone. Only where it waits
+/// for a machine is that added.
 const ANSWER_BUDGET: Duration = Duration::from_secs(10);
 
 /// `PUT /machines/{name}`: who asks from which address, and what it is told.
@@ -187,7 +192,6 @@ impl AdminClient {
         // No proxy: a laptop's HTTP_PROXY knows nothing of a port on its own loopback.
         let http = reqwest::Client::builder()
             .no_proxy()
-            .timeout(ANSWER_BUDGET)
             .build()
             .map_err(|source| AdminError::Client {
                 url: base_url.clone(),
@@ -273,10 +277,21 @@ impl AdminClient {
         path: &str,
         body: Body,
     ) -> Result<T, AdminError> {
+        self.call_within(ANSWER_BUDGET, method, path, body).await
+    }
+
+    async fn call_within<T: DeserializeOwned>(
+        &self,
+        budget: Duration,
+        method: Method,
+        path: &str,
+        body: Body,
+    ) -> Result<T, AdminError> {
         let url = format!("{}{path}", self.base_url);
         let request = self
             .http
             .request(method.clone(), &url)
+            .timeout(budget)
             .bearer_auth(self.token.expose());
         let request = match body {
             Body::None => request,

@@ -1,0 +1,76 @@
+//! A machine's link to its host, as its host sees it.
+
+use anyhow::Result;
+use fake_substrate::admin::{KeptLine, LinkReport};
+use fake_substrate::docker::container;
+
+use crate::budget;
+use crate::guest::Guest;
+use crate::running::Running;
+use crate::stopped::Stopped;
+use crate::until::{Look, until, within};
+use crate::vm::Vm;
+
+impl Guest {
+    /// Waits until the host knows this of its link.
+    pub async fn link_is(
+        &self,
+        what: &str,
+        so: impl Fn(&LinkReport) -> bool,
+    ) -> Result<LinkReport> {
+        let awaited = format!("the link of {} is {what}", self.name());
+        until(budget::SPEAKS, awaited, async || {
+            let report = self.machine.link().await?;
+            Ok(if so(&report) {
+                Look::Found(report)
+            } else {
+                Look::NotYet(format!("{report:?}"))
+            })
+        })
+        .await
+    }
+}
+
+impl Running {
+    /// What the host received from it since it was switched on.
+    pub async fn received(&self) -> Result<Vec<KeptLine>> {
+        Ok(self.machine.received(self.received_before).await?)
+    }
+
+    /// Waits until the host has received a line with these words.
+    pub async fn host_hears(&self, words: &str) -> Result<KeptLine> {
+        let awaited = format!("the host of {} receives: {words}", self.name());
+        until(budget::SPEAKS, awaited, async || {
+            let mut received = self.received().await?;
+            let heard = received
+                .iter()
+                .position(|kept| kept.line.line.contains(words));
+            Ok(match heard {
+                Some(at) => Look::Found(received.swap_remove(at)),
+                None => Look::NotYet(format!("{} other lines", received.len())),
+            })
+        })
+        .await
+    }
+}
+
+impl Vm {
+    /// Shuts it down by the link's own frame. It must end by itself, cleanly.
+    pub async fn shut_down_over_link(self) -> Result<Stopped> {
+        self.site
+            .substrate
+            .admin()
+            .shut_down_over_link(self.name())
+            .await?;
+        let container = self.machine.container();
+        let ended = container::ended(&self.site.docker, &container);
+        within(
+            budget::ENDS,
+            format!("{} ends by itself", self.name()),
+            ended,
+        )
+        .await??;
+        let state = self.machine.view().await?.state;
+        Ok(Stopped::new(self.running, state))
+    }
+}
