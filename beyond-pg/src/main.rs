@@ -12,6 +12,7 @@ mod machine;
 mod manifest;
 mod metadata;
 mod postgres;
+mod rpc;
 mod settings;
 mod supervise;
 mod sys;

@@ -39,6 +39,7 @@ mod loopback;
 mod plain;
 mod processes;
 mod record;
+mod rpc;
 mod running;
 mod scenario;
 mod search;

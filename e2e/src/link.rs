@@ -2,13 +2,12 @@
 
 use anyhow::Result;
 use fake_substrate::admin::{KeptLine, LinkReport};
-use fake_substrate::docker::container;
 
 use crate::budget;
 use crate::guest::Guest;
 use crate::running::Running;
 use crate::stopped::Stopped;
-use crate::until::{Look, until, within};
+use crate::until::{Look, until};
 use crate::vm::Vm;
 
 impl Guest {
@@ -62,15 +61,6 @@ impl Vm {
             .admin()
             .shut_down_over_link(self.name())
             .await?;
-        let container = self.machine.container();
-        let ended = container::ended(&self.site.docker, &container);
-        within(
-            budget::ENDS,
-            format!("{} ends by itself", self.name()),
-            ended,
-        )
-        .await??;
-        let state = self.machine.view().await?.state;
-        Ok(Stopped::new(self.running, state))
+        self.running.ended().await
     }
 }

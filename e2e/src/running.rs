@@ -208,6 +208,20 @@ impl Running {
         Ok(Stopped::new(self, ended))
     }
 
+    /// Waits until it ends by itself.
+    pub async fn ended(self) -> Result<Stopped> {
+        let container = self.machine.container();
+        let ended = container::ended(&self.site.docker, &container);
+        within(
+            budget::ENDS,
+            format!("{} ends by itself", self.name()),
+            ended,
+        )
+        .await??;
+        let state = self.machine.view().await?.state;
+        Ok(Stopped::new(self, state))
+    }
+
     /// SIGKILL of the whole machine.
     pub async fn crash(self) -> Result<Stopped> {
         self.machine.crash().await?;
@@ -250,16 +264,7 @@ impl Starting {
 
     /// Waits until it ends by itself.
     pub async fn ended(self) -> Result<Stopped> {
-        let container = self.machine.container();
-        let ended = container::ended(&self.site.docker, &container);
-        within(
-            budget::ENDS,
-            format!("{} ends by itself", self.name()),
-            ended,
-        )
-        .await??;
-        let state = self.machine.view().await?.state;
-        Ok(Stopped::new(self.0, state))
+        self.0.ended().await
     }
 
     /// Shuts it down as the platform does.

@@ -206,14 +206,15 @@ impl<'a> Errands<'a> {
         self.ended(&BringUpStep::AwaitLogin);
     }
 
-    pub(crate) fn announce_ready(&self) {
+    /// Says so; the first time with the record of the boot, which is answered as JSON.
+    pub(crate) fn announce_ready(&self) -> Option<String> {
         let mut journal = self.journal.borrow_mut();
         if journal.is_closed() {
             tracing::info!("ready again");
-            return;
+            return None;
         }
-        let record = journal.close(clock::now());
-        match serde_json::to_string(record) {
+        let record = serde_json::to_string(journal.close(clock::now()));
+        match &record {
             Ok(json) => tracing::info!("boot record {json}"),
             Err(error) => tracing::error!("the boot record cannot be written: {error}"),
         }
@@ -221,6 +222,7 @@ impl<'a> Errands<'a> {
             "ready: a client's login over TLS works on port {}",
             wire::ports::POOLER
         );
+        record.ok()
     }
 
     /// Until no client has a transaction open. New ones may still come in on the direct port.

@@ -60,6 +60,7 @@ pub(crate) enum Event {
     Done(Errand),
     Failed(Errand),
     StopRequested,
+    ReloadRequested,
     DeadlinePassed,
 }
 
@@ -69,6 +70,8 @@ pub(crate) enum Signal {
     Interrupt,
     /// SIGQUIT: at once.
     Quit,
+    /// SIGHUP: read the configuration and the certificate again.
+    Reload,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -211,6 +214,7 @@ impl Machine {
     pub(crate) fn on(&mut self, now: Instant, event: &Event) -> Vec<Action> {
         match event {
             Event::StopRequested => self.stop_requested(now),
+            Event::ReloadRequested => self.reload_requested(),
             Event::Exited(Server::Postgres) => self.postgres_exited(now),
             Event::Exited(Server::Pooler) => self.pooler_exited(now),
             Event::Done(errand) => self.done(now, *errand),
@@ -391,6 +395,22 @@ impl Machine {
             actions.extend(self.stop_postgres(now));
         }
         actions
+    }
+
+    /// A server that is down reads everything when it starts.
+    fn reload_requested(&self) -> Vec<Action> {
+        if self.is_stopping() {
+            return Vec::new();
+        }
+        let running = [
+            (Server::Postgres, &self.postgres),
+            (Server::Pooler, &self.pooler),
+        ]
+        .into_iter()
+        .filter(|(_, child)| child.process.is_up());
+        running
+            .map(|(server, _)| Action::Signal(server, Signal::Reload))
+            .collect()
     }
 
     /// Goes on once the pooler is gone and no transaction is open.

@@ -159,7 +159,7 @@ fn clients_that_do_not_leave_are_not_waited_for_longer_than_the_budget() {
 fn postgres_is_never_killed_outright() {
     // There is no such signal: this is a reminder to whoever adds one.
     let _: fn(Signal) = |signal| match signal {
-        Signal::Interrupt | Signal::Quit => {}
+        Signal::Interrupt | Signal::Quit | Signal::Reload => {}
     };
 }
 
@@ -228,4 +228,18 @@ fn a_server_that_cannot_even_be_started_is_tried_again() {
         story.sleep(),
         [Spawn(Server::Postgres), Run(Errand::AwaitPostgres)]
     );
+}
+
+#[test]
+fn a_reload_reaches_both_servers_and_none_that_is_stopping() {
+    let mut story = Story::ready();
+    assert_eq!(
+        story.on(Event::ReloadRequested),
+        [
+            signal(Server::Postgres, Signal::Reload),
+            signal(Server::Pooler, Signal::Reload)
+        ]
+    );
+    story.on(Event::StopRequested);
+    assert_eq!(story.on(Event::ReloadRequested), []);
 }

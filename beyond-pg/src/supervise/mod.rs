@@ -24,6 +24,7 @@ use crate::link::Link;
 use crate::logs::{self, Dialect, Source};
 use crate::metadata::Metadata;
 use crate::postgres::cluster;
+use crate::rpc::{Desk, Lifecycle};
 use crate::settings::{LogShipping, Settings};
 use crate::supervise::errands::Errands;
 use crate::supervise::machine::{Action, Errand, Event, Machine, Server, Signal, StopBudget};
@@ -59,16 +60,18 @@ pub(crate) enum SupervisorError {
 /// to PID 1 only where there is a handler.
 struct Signals<'a> {
     link: &'a Link,
+    desk: &'a Desk,
     terminate: SignalStream,
     interrupt: SignalStream,
     child: SignalStream,
 }
 
 impl<'a> Signals<'a> {
-    fn listen(link: &'a Link) -> Result<Signals<'a>, SupervisorError> {
+    fn listen(link: &'a Link, desk: &'a Desk) -> Result<Signals<'a>, SupervisorError> {
         let listen = |kind| signal(kind).map_err(SupervisorError::Signals);
         Ok(Signals {
             link,
+            desk,
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
             child: listen(SignalKind::child())?,
@@ -82,6 +85,7 @@ impl<'a> Signals<'a> {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
                 () = self.link.stop_requested() => return,
+                () = self.desk.stop_requested() => return,
                 _ = self.child.recv() => reap(),
             }
         }
@@ -101,7 +105,9 @@ pub(crate) async fn run(
     options: Options,
     link: &Link,
 ) -> Result<End, SupervisorError> {
-    let mut signals = Signals::listen(link)?;
+    let desk = Desk::new(layout.clone());
+    desk.open();
+    let mut signals = Signals::listen(link, &desk)?;
     // A stop before anything runs needs no farewell: dropping the boot kills its initdb.
     let (settings, document) = tokio::select! {
         () = signals.stop() => return Ok(stopped_early()),
@@ -118,7 +124,8 @@ pub(crate) async fn run(
     };
     // A neighbour has answered long before this; nobody waits for one that is not there.
     link.first_dial().await;
-    let supervisor = Supervisor::new(&errands, link, options);
+    desk.tell(Lifecycle::Starting);
+    let supervisor = Supervisor::new(&errands, link, &desk, options);
     Ok(supervisor.run(&mut signals).await)
 }
 
@@ -178,6 +185,7 @@ enum Performed {
 struct Supervisor<'a> {
     errands: &'a Errands<'a>,
     link: &'a Link,
+    desk: &'a Desk,
     /// How often each server was started.
     starts: Starts,
     machine: Machine,
@@ -188,12 +196,18 @@ struct Supervisor<'a> {
 }
 
 impl<'a> Supervisor<'a> {
-    fn new(errands: &'a Errands<'a>, link: &'a Link, options: Options) -> Supervisor<'a> {
+    fn new(
+        errands: &'a Errands<'a>,
+        link: &'a Link,
+        desk: &'a Desk,
+        options: Options,
+    ) -> Supervisor<'a> {
         let budget = StopBudget(options.stop_budget);
         let (machine, first) = Machine::begin(clock::now(), budget);
         Supervisor {
             errands,
             link,
+            desk,
             starts: Starts::default(),
             machine,
             first,
@@ -225,7 +239,12 @@ impl<'a> Supervisor<'a> {
         tokio::select! {
             () = signals.stop() => {
                 tracing::info!("asked to stop");
+                self.desk.tell(Lifecycle::Stopping);
                 Event::StopRequested
+            }
+            () = self.desk.reload_requested() => {
+                tracing::info!("asked to reload");
+                Event::ReloadRequested
             }
             end = exited(&mut self.postgres) => self.note_exit(Server::Postgres, &end),
             end = exited(&mut self.pooler) => self.note_exit(Server::Pooler, &end),
@@ -240,6 +259,7 @@ impl<'a> Supervisor<'a> {
         if self.machine.is_stopping() {
             tracing::info!("{server} ended: {end}");
         } else {
+            self.desk.tell(Lifecycle::Starting);
             tracing::warn!("{server} ended by itself: {end}");
         }
         Event::Exited(server)
@@ -252,7 +272,10 @@ impl<'a> Supervisor<'a> {
             Action::Abandon => self.under_way = None,
             Action::Signal(server, signal) => self.signal(*server, *signal),
             Action::AnnounceReady => {
-                self.errands.announce_ready();
+                self.desk.tell(Lifecycle::Ready);
+                if let Some(record) = self.errands.announce_ready() {
+                    self.desk.tell_boot_record(record);
+                }
                 self.link.announce(true);
             }
             Action::Finish { clean } => return Performed::Finished(self.finish(*clean)),
@@ -331,6 +354,7 @@ impl<'a> Supervisor<'a> {
         let number = match signal {
             Signal::Interrupt => nix::sys::signal::Signal::SIGINT,
             Signal::Quit => nix::sys::signal::Signal::SIGQUIT,
+            Signal::Reload => nix::sys::signal::Signal::SIGHUP,
         };
         tracing::info!("sending {number} to {server}");
         if let Err(errno) = exec::signal(pid, number) {

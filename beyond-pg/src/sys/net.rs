@@ -20,10 +20,15 @@ fn ipv4_addresses() -> Vec<Ipv4Addr> {
     }
 }
 
-/// Whether this machine has an address from which 169.254.169.254 is a neighbour.
+/// The address from which 169.254.169.254 is a neighbour.
+pub(crate) fn link_local() -> Option<Ipv4Addr> {
+    ipv4_addresses().into_iter().find(Ipv4Addr::is_link_local)
+}
+
+/// Whether this machine has such an address.
 ///
-/// Without one a packet to that address leaves by the default route and, on a cloud host, reaches
+/// Without one a packet to 169.254.169.254 leaves by the default route and, on a cloud host, reaches
 /// the cloud's own metadata service.
 pub(crate) fn has_link_local() -> bool {
-    ipv4_addresses().iter().any(Ipv4Addr::is_link_local)
+    link_local().is_some()
 }

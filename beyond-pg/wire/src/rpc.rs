@@ -81,6 +81,37 @@ pub struct Response {
     /// The commands there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commands: Option<Vec<String>>,
+    /// How the machine is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
+}
+
+/// How a machine is: what it knows of itself at this moment. What it cannot know yet is absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// `booting`, `starting`, `ready` or `stopping`.
+    pub state: String,
+    /// Since when clients get in: seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_since: Option<i64>,
+    /// The timeline that is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeline: Option<u32>,
+    /// Whether Postgres replays WAL and takes no writes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_recovery: Option<bool>,
+    /// Size of the volume's file system in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume_bytes: Option<u64>,
+    /// Of it, bytes that Postgres may still fill.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume_free_bytes: Option<u64>,
+    /// Lines of the configuration that are not in force, as `file line N: why`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub objections: Vec<String>,
+    /// The record of the last boot, as JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -120,6 +151,7 @@ impl Response {
             error: None,
             lsn: None,
             commands: None,
+            health: None,
         }
     }
 
@@ -127,6 +159,15 @@ impl Response {
     pub fn done_at(lsn: Lsn) -> Self {
         Self {
             lsn: Some(lsn),
+            ..Self::done()
+        }
+    }
+
+    /// The answer to [`Command::Health`].
+    pub fn healthy(lsn: Option<Lsn>, health: Health) -> Self {
+        Self {
+            lsn,
+            health: Some(health),
             ..Self::done()
         }
     }
@@ -261,7 +302,7 @@ mod tests {
             commands in any::<Option<Vec<String>>>(),
         ) {
             let lsn = lsn.map(Lsn::new);
-            let answer = Response { ok, error, lsn, commands };
+            let answer = Response { ok, error, lsn, commands, health: None };
             let body = answer.encode().expect("it packs");
             prop_assert_eq!(Response::decode(&body).expect("it unpacks"), answer);
         }

@@ -9,7 +9,7 @@ use wire::frame::{self, FrameError};
 use wire::log::{LogLine, Message, Stream};
 use wire::lsn::Lsn;
 use wire::prefix::{self, PrefixError};
-use wire::rpc::{Command, Request, Response};
+use wire::rpc::{Command, Health, Request, Response};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("golden")
@@ -57,7 +57,15 @@ fn requests() -> Vec<(&'static str, Request)> {
 
 fn answers() -> Vec<(&'static str, Response)> {
     let lsn = Lsn::new(0x16_B374_D848);
+    let health = Health {
+        state: "ready".to_owned(),
+        ready_since: Some(1_772_204_736),
+        timeline: Some(1),
+        in_recovery: Some(false),
+        ..Health::default()
+    };
     vec![
+        ("rpc-health", Response::healthy(Some(lsn), health)),
         ("rpc-done-at", Response::done_at(lsn)),
         ("rpc-refused", Response::refused("no room")),
     ]

@@ -12,6 +12,7 @@ mod login;
 mod plain_docker;
 mod refusal;
 mod resize;
+mod rpc;
 mod secrets;
 mod settings;
 mod stop;

@@ -1,0 +1,61 @@
+//! The control RPC as a scenario asks it: through the substrate, which is the machine's host.
+
+use anyhow::{Context as _, Result, ensure};
+use fake_substrate::machine::state::State;
+use wire::rpc::Response;
+
+use crate::budget;
+use crate::running::Running;
+use crate::stopped::Stopped;
+use crate::until::{Look, until};
+use crate::vm::Vm;
+
+impl Running {
+    /// Asks it one command; a refusal is an answer.
+    pub async fn rpc(&self, command: &str) -> Result<Response> {
+        let request = serde_json::json!({ "cmd": command });
+        let admin = self.site.substrate.admin();
+        let answer = admin.rpc(self.name(), &request, budget::SOON.limit).await;
+        answer.with_context(|| format!("asking {} for {command}", self.name()))
+    }
+
+    /// Waits until its health has this state.
+    pub async fn says_health(&self, state: &str) -> Result<()> {
+        let awaited = format!("{} calls itself {state}", self.name());
+        until(budget::COMES_BACK, awaited, async || {
+            let health = self.rpc("health").await?.health;
+            Ok(match health {
+                Some(health) if health.state == state => Look::Found(()),
+                other => Look::NotYet(format!("{other:?}")),
+            })
+        })
+        .await
+    }
+}
+
+impl Vm {
+    /// Waits until a new session sees this value.
+    pub async fn comes_to_show(&self, setting: &str, value: &str) -> Result<()> {
+        until(budget::SOON, format!("{setting} is {value}"), async || {
+            let shown = self.shows(setting).await?;
+            Ok(if shown == value {
+                Look::Found(())
+            } else {
+                Look::NotYet(shown)
+            })
+        })
+        .await
+    }
+
+    /// Waits until it ends by itself, which must be a clean stop.
+    pub async fn ends_cleanly(self) -> Result<Stopped> {
+        let name = self.name().to_owned();
+        let stopped = self.running.ended().await?;
+        let state = stopped.state();
+        ensure!(
+            state == State::Stopped,
+            "{name} is {state} instead of stopped cleanly"
+        );
+        Ok(stopped)
+    }
+}
