@@ -24,6 +24,11 @@ const DEADLINE: Duration = Duration::from_secs(5);
 #[derive(Debug, Error)]
 pub(crate) enum LoginError {
     #[error("reading the certificate {path} that clients are shown")]
+    CertificateUnreadable {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("understanding the certificate {path} that clients are shown")]
     Certificate {
         path: PathBuf,
         source: rustls::pki_types::pem::Error,
@@ -87,12 +92,17 @@ impl Login<'_> {
     }
 
     fn client_config(&self) -> Result<ClientConfig, LoginError> {
+        let path = || self.certificate.clone();
+        let pem =
+            fs::read(&self.certificate).map_err(|source| LoginError::CertificateUnreadable {
+                path: path(),
+                source,
+            })?;
         let pinned =
-            CertificateDer::from_pem_slice(&fs::read(&self.certificate).unwrap_or_default())
-                .map_err(|source| LoginError::Certificate {
-                    path: self.certificate.clone(),
-                    source,
-                })?;
+            CertificateDer::from_pem_slice(&pem).map_err(|source| LoginError::Certificate {
+                path: path(),
+                source,
+            })?;
         let provider = Arc::new(ring::default_provider());
         Ok(ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()?

@@ -37,7 +37,7 @@ const IDLE: Duration = Duration::from_secs(60);
 /// A checkpoint of a busy machine takes minutes.
 const ANSWER: Duration = Duration::from_secs(600);
 /// Before another try to listen: the address may be attached later.
-const LISTEN_AGAIN: Duration = Duration::from_secs(5);
+const LISTEN_AGAIN: Duration = Duration::from_secs(30);
 /// Conversations at a time; more wait in the backlog.
 const CALLERS: usize = 8;
 

@@ -27,6 +27,7 @@
 use std::time::{Duration, Instant};
 
 use crate::supervise::backoff::Backoff;
+use crate::supervise::child::{Child, Process};
 
 /// The two servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,48 +119,6 @@ enum Stage {
     Checkpointing { until: Instant },
     StoppingPostgres { until: Instant, quit: bool },
     Stopped,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Process {
-    Down { restart_at: Option<Instant> },
-    Up { since: Instant },
-}
-
-impl Process {
-    fn is_up(&self) -> bool {
-        matches!(self, Process::Up { .. })
-    }
-}
-
-#[derive(Debug, Clone)]
-struct Child {
-    process: Process,
-    backoff: Backoff,
-}
-
-impl Child {
-    fn new() -> Child {
-        Child {
-            process: Process::Down { restart_at: None },
-            backoff: Backoff::default(),
-        }
-    }
-
-    fn exited(&mut self, now: Instant, restart: bool) {
-        let restart_at = match self.process {
-            Process::Up { since } if restart => Some(self.backoff.restart_at(since, now)),
-            _ => None,
-        };
-        self.process = Process::Down { restart_at };
-    }
-
-    fn restart_at(&self) -> Option<Instant> {
-        match self.process {
-            Process::Down { restart_at } => restart_at,
-            Process::Up { .. } => None,
-        }
-    }
 }
 
 /// The supervisor's state.
@@ -442,15 +401,6 @@ impl Machine {
     fn finish(&mut self, clean: bool) -> Vec<Action> {
         self.stage = Stage::Stopped;
         vec![Action::Abandon, Action::Finish { clean }]
-    }
-}
-
-impl Child {
-    /// A stop cancels a restart that was waiting for its time.
-    fn cancel_restart(&mut self) {
-        if let Process::Down { restart_at } = &mut self.process {
-            *restart_at = None;
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! the only `select!` of the process, and the only place where a server is started or signalled.
 
 pub(crate) mod backoff;
+mod child;
 mod errands;
 mod machine;
 
