@@ -87,6 +87,7 @@ async fn health(desk: &Desk, told: &Told) -> Response {
         state: told.lifecycle.name().to_owned(),
         ready_since: told.ready_since,
         boot: told.boot_record.clone(),
+        degraded: told.concerns.values().cloned().collect(),
         ..Health::default()
     };
     if let Ok(stat) = nix::sys::statvfs::statvfs(&desk.layout.volume()) {

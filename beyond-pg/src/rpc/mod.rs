@@ -11,6 +11,7 @@ mod policy;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -57,6 +58,15 @@ struct Told {
     ready_since: Option<i64>,
     /// JSON.
     boot_record: Option<String>,
+    /// What is not as it should be, in the words of whoever noticed.
+    concerns: BTreeMap<Concern, String>,
+}
+
+/// Who has something to say about a machine that serves and is not as it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Concern {
+    /// What the bring-up could not do and went on without.
+    BringUp,
 }
 
 impl Desk {
@@ -65,6 +75,7 @@ impl Desk {
             lifecycle: Lifecycle::Booting,
             ready_since: None,
             boot_record: None,
+            concerns: BTreeMap::new(),
         };
         let state = watch::Sender::new(told);
         Arc::new(Desk {
@@ -88,6 +99,16 @@ impl Desk {
                 Lifecycle::Booting | Lifecycle::Starting | Lifecycle::Stopping => None,
             };
             told.lifecycle = lifecycle;
+        });
+    }
+
+    /// Something is not as it should be, in words for an operator; `None`: it is again.
+    pub(crate) fn concern(&self, about: Concern, words: Option<String>) {
+        self.state.send_modify(|told| {
+            match words {
+                Some(words) => told.concerns.insert(about, words),
+                None => told.concerns.remove(&about),
+            };
         });
     }
 

@@ -206,6 +206,18 @@ impl<'a> Errands<'a> {
         self.ended(&BringUpStep::AwaitLogin);
     }
 
+    /// What this boot could not do and went on without, in one sentence each.
+    pub(crate) fn not_done(&self) -> Option<String> {
+        let journal = self.journal.borrow();
+        let failed = &journal.record.failed;
+        (!failed.is_empty()).then(|| {
+            format!(
+                "the boot went on without this: {}\nHINT: mend the cause and restart the machine",
+                failed.join("; ")
+            )
+        })
+    }
+
     /// Says so; the first time with the record of the boot, which is answered as JSON.
     pub(crate) fn announce_ready(&self) -> Option<String> {
         let mut journal = self.journal.borrow_mut();

@@ -25,7 +25,7 @@ use crate::link::Link;
 use crate::logs::{self, Dialect, Source};
 use crate::metadata::Metadata;
 use crate::postgres::cluster;
-use crate::rpc::{Desk, Lifecycle};
+use crate::rpc::{Concern, Desk, Lifecycle};
 use crate::settings::{LogShipping, Settings};
 use crate::supervise::errands::Errands;
 use crate::supervise::machine::{Action, Errand, Event, Machine, Server, Signal, StopBudget};
@@ -274,6 +274,7 @@ impl<'a> Supervisor<'a> {
             Action::Signal(server, signal) => self.signal(*server, *signal),
             Action::AnnounceReady => {
                 self.desk.tell(Lifecycle::Ready);
+                self.desk.concern(Concern::BringUp, self.errands.not_done());
                 if let Some(record) = self.errands.announce_ready() {
                     self.desk.tell_boot_record(record);
                 }

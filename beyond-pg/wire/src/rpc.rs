@@ -106,6 +106,9 @@ pub struct Health {
     /// Of it, bytes that Postgres may still fill.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume_free_bytes: Option<u64>,
+    /// What is not as it should be on a machine that goes on all the same: each with what to do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub degraded: Vec<String>,
     /// Lines of the configuration that are not in force, as `file line N: why`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub objections: Vec<String>,
