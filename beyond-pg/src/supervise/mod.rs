@@ -5,6 +5,7 @@ pub(crate) mod backoff;
 mod child;
 mod errands;
 mod machine;
+mod servers;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -13,22 +14,21 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
-use wire::log::Stream;
 
 use crate::boot::journal::StopAfter;
 use crate::boot::step::BringUpStep;
 use crate::boot::{self, BootError};
-use crate::fx::exec::{self, ExecError, Output, Program, Running};
+use crate::fx::exec::{self, Program};
 use crate::fx::{clock, fs};
 use crate::layout::Layout;
 use crate::link::Link;
-use crate::logs::{self, Dialect, Source};
 use crate::metadata::Metadata;
 use crate::postgres::cluster;
 use crate::rpc::{Concern, Desk, Lifecycle};
 use crate::settings::{LogShipping, Settings};
 use crate::supervise::errands::Errands;
-use crate::supervise::machine::{Action, Errand, Event, Machine, Server, Signal, StopBudget};
+use crate::supervise::machine::{Action, Errand, Event, Machine, Server, StopBudget};
+use crate::supervise::servers::Servers;
 
 /// Total time for a stop (contract 8).
 pub(crate) const STOP_BUDGET: Duration = Duration::from_secs(30);
@@ -155,25 +155,6 @@ async fn boot_disk<'a>(
 
 type UnderWay<'a> = Pin<Box<dyn Future<Output = Event> + 'a>>;
 
-/// Counts runs, so that the host can tell the lines of one from those of the next.
-#[derive(Debug, Default)]
-struct Starts {
-    postgres: u64,
-    pooler: u64,
-}
-
-impl Starts {
-    /// The execution id of the run that begins now.
-    fn next(&mut self, server: Server) -> String {
-        let (name, count) = match server {
-            Server::Postgres => ("postgres", &mut self.postgres),
-            Server::Pooler => ("pgbouncer", &mut self.pooler),
-        };
-        *count += 1;
-        format!("{name}-{count}")
-    }
-}
-
 /// What came of an action.
 enum Performed {
     Done,
@@ -187,12 +168,9 @@ struct Supervisor<'a> {
     errands: &'a Errands<'a>,
     link: &'a Link,
     desk: &'a Desk,
-    /// How often each server was started.
-    starts: Starts,
+    servers: Servers,
     machine: Machine,
     first: Vec<Action>,
-    postgres: Option<Running>,
-    pooler: Option<Running>,
     under_way: Option<UnderWay<'a>>,
 }
 
@@ -209,11 +187,9 @@ impl<'a> Supervisor<'a> {
             errands,
             link,
             desk,
-            starts: Starts::default(),
+            servers: Servers::default(),
             machine,
             first,
-            postgres: None,
-            pooler: None,
             under_way: None,
         }
     }
@@ -247,8 +223,7 @@ impl<'a> Supervisor<'a> {
                 tracing::info!("asked to reload");
                 Event::ReloadRequested
             }
-            end = exited(&mut self.postgres) => self.note_exit(Server::Postgres, &end),
-            end = exited(&mut self.pooler) => self.note_exit(Server::Pooler, &end),
+            (server, end) = self.servers.exited() => self.note_exit(server, &end),
             event = finished(&mut self.under_way) => event,
             () = clock::until(deadline) => Event::DeadlinePassed,
         }
@@ -271,7 +246,7 @@ impl<'a> Supervisor<'a> {
             Action::Spawn(server) => return self.spawn(*server),
             Action::Run(errand) => self.under_way = Some(self.errand(*errand)),
             Action::Abandon => self.under_way = None,
-            Action::Signal(server, signal) => self.signal(*server, *signal),
+            Action::Signal(server, signal) => self.servers.signal(*server, *signal),
             Action::AnnounceReady => {
                 self.desk.tell(Lifecycle::Ready);
                 self.desk.concern(Concern::BringUp, self.errands.not_done());
@@ -298,43 +273,20 @@ impl<'a> Supervisor<'a> {
             Server::Pooler => BringUpStep::StartPooler,
         };
         self.errands.began(&step);
-        let running = match self.start(server) {
-            Ok(running) => running,
+        let (program, logs) = (self.program(server), self.link.lines());
+        match self.servers.start(server, &program, logs) {
+            Ok(()) => {}
             Err(error) => {
                 tracing::error!("{}", errands::chain(&error));
                 return Performed::Failed(Event::Exited(server));
             }
-        };
+        }
         match server {
-            Server::Postgres => self.postgres = Some(running),
-            Server::Pooler => {
-                self.pooler = Some(running);
-                self.errands.ended(&step);
-            }
+            // It has started when it answers.
+            Server::Postgres => {}
+            Server::Pooler => self.errands.ended(&step),
         }
         Performed::Done
-    }
-
-    /// Starts a server; what it writes goes to the host, when there is one, and else to our stderr.
-    fn start(&mut self, server: Server) -> Result<Running, ExecError> {
-        let execution_id = self.starts.next(server);
-        let Some(logs) = self.link.lines() else {
-            return self.program(server).start(Output::Inherited);
-        };
-        let mut running = self.program(server).start(Output::Piped)?;
-        if let Some((stdout, stderr)) = running.take_pipes() {
-            let source = |stream| Source {
-                stream,
-                execution_id: execution_id.clone(),
-            };
-            let dialect = match server {
-                Server::Postgres => Dialect::Postgres,
-                Server::Pooler => Dialect::PgBouncer,
-            };
-            logs::forward(logs, dialect, source(Stream::Stdout), stdout);
-            logs::forward(logs, dialect, source(Stream::Stderr), stderr);
-        }
-        Ok(running)
     }
 
     fn program(&self, server: Server) -> Program {
@@ -342,25 +294,6 @@ impl<'a> Supervisor<'a> {
         match server {
             Server::Postgres => cluster::postmaster(layout, user),
             Server::Pooler => cluster::pooler(layout, user),
-        }
-    }
-
-    fn signal(&self, server: Server, signal: Signal) {
-        let running = match server {
-            Server::Postgres => &self.postgres,
-            Server::Pooler => &self.pooler,
-        };
-        let Some(pid) = running.as_ref().and_then(Running::pid) else {
-            return;
-        };
-        let number = match signal {
-            Signal::Interrupt => nix::sys::signal::Signal::SIGINT,
-            Signal::Quit => nix::sys::signal::Signal::SIGQUIT,
-            Signal::Reload => nix::sys::signal::Signal::SIGHUP,
-        };
-        tracing::info!("sending {number} to {server}");
-        if let Err(errno) = exec::signal(pid, number) {
-            tracing::error!("sending {number} to {server} ({pid}) failed: {errno}");
         }
     }
 
@@ -379,19 +312,6 @@ impl<'a> Supervisor<'a> {
         );
         end
     }
-}
-
-/// Waits for the end of a server that runs and says how it ended; for ever when there is none.
-async fn exited(running: &mut Option<Running>) -> String {
-    let Some(child) = running else {
-        return pending().await;
-    };
-    let end = match child.wait().await {
-        Ok(status) => status.to_string(),
-        Err(error) => format!("taken as ended, because its end cannot be awaited: {error}"),
-    };
-    *running = None;
-    end
 }
 
 /// Waits for the errand under way; for ever when there is none.

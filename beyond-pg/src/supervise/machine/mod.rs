@@ -24,7 +24,11 @@
 //! - **StoppingPostgres**: SIGINT, at the deadline SIGQUIT, never SIGKILL: a postmaster killed alone
 //!   leaves children that hold shared memory (facts A 14).
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
+
+mod stopping;
+
+pub(crate) use stopping::StopBudget;
 
 use crate::supervise::backoff::Backoff;
 use crate::supervise::child::{Child, Process};
@@ -88,25 +92,6 @@ pub(crate) enum Action {
     Finish {
         clean: bool,
     },
-}
-
-/// How the total time for a stop is shared out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct StopBudget(pub(crate) Duration);
-
-impl StopBudget {
-    fn drain(self) -> Duration {
-        self.0 / 3
-    }
-    fn checkpoint(self) -> Duration {
-        self.0 / 3
-    }
-    fn fast_shutdown(self) -> Duration {
-        self.0 / 5
-    }
-    fn immediate_shutdown(self) -> Duration {
-        self.0 / 10
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -290,28 +275,10 @@ impl Machine {
     }
 
     fn deadline_passed(&mut self, now: Instant) -> Vec<Action> {
-        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        match self.stage {
-            Stage::Draining { until, .. } if until <= now => {
-                let mut actions = vec![Action::Abandon];
-                if self.pooler.process.is_up() {
-                    actions.push(Action::Signal(Server::Pooler, Signal::Quit));
-                }
-                actions.extend(self.checkpoint(now));
-                return actions;
-            }
-            Stage::Checkpointing { until } if until <= now => return self.stop_postgres(now),
-            Stage::StoppingPostgres { until, quit: false } if until <= now => {
-                let until = now + self.budget.immediate_shutdown();
-                self.stage = Stage::StoppingPostgres { until, quit: true };
-                return vec![Action::Signal(Server::Postgres, Signal::Quit)];
-            }
-            // Not even SIGQUIT ended it: with PID 1 the kernel takes the whole machine down.
-            Stage::StoppingPostgres { until, quit: true } if until <= now => {
-                return self.finish(false);
-            }
-            _ => {}
+        if let Some(actions) = self.stop_deadline_passed(now) {
+            return actions;
         }
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         let mut actions = Vec::new();
         if due(self.postgres.restart_at()) {
             actions.extend(self.start_postgres(now));
@@ -325,33 +292,6 @@ impl Machine {
         if due(self.retry_at) {
             self.retry_at = None;
             actions.push(Action::Run(Errand::PostStart));
-        }
-        actions
-    }
-
-    fn stop_requested(&mut self, now: Instant) -> Vec<Action> {
-        if self.is_stopping() {
-            return Vec::new();
-        }
-        let answering = self.stage != Stage::AwaitingPostgres;
-        self.retry_at = None;
-        self.pooler.cancel_restart();
-        let mut actions = vec![Action::Abandon];
-        if self.pooler.process.is_up() {
-            actions.push(Action::Signal(Server::Pooler, Signal::Interrupt));
-        }
-        if !self.postgres.process.is_up() {
-            // It crashed and waits out its backoff: the next boot has WAL to replay.
-            actions.extend(self.finish(false));
-        } else if answering {
-            self.stage = Stage::Draining {
-                until: now + self.budget.drain(),
-                quiet: false,
-            };
-            actions.push(Action::Run(Errand::AwaitQuiet));
-        } else {
-            // In recovery or not up yet: there is nobody to wait for and nothing to checkpoint.
-            actions.extend(self.stop_postgres(now));
         }
         actions
     }
@@ -371,39 +311,7 @@ impl Machine {
             .map(|(server, _)| Action::Signal(server, Signal::Reload))
             .collect()
     }
-
-    /// Goes on once the pooler is gone and no transaction is open.
-    fn drained(&mut self, now: Instant) -> Vec<Action> {
-        match self.stage {
-            Stage::Draining { quiet: true, .. } if !self.pooler.process.is_up() => {
-                self.checkpoint(now)
-            }
-            _ => Vec::new(),
-        }
-    }
-
-    fn checkpoint(&mut self, now: Instant) -> Vec<Action> {
-        self.stage = Stage::Checkpointing {
-            until: now + self.budget.checkpoint(),
-        };
-        vec![Action::Run(Errand::Checkpoint)]
-    }
-
-    fn stop_postgres(&mut self, now: Instant) -> Vec<Action> {
-        let until = now + self.budget.fast_shutdown();
-        self.stage = Stage::StoppingPostgres { until, quit: false };
-        vec![
-            Action::Abandon,
-            Action::Signal(Server::Postgres, Signal::Interrupt),
-        ]
-    }
-
-    fn finish(&mut self, clean: bool) -> Vec<Action> {
-        self.stage = Stage::Stopped;
-        vec![Action::Abandon, Action::Finish { clean }]
-    }
 }
 
 #[cfg(test)]
-#[path = "machine_tests.rs"]
 mod tests;

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::Action::{Abandon, AnnounceReady, Run, Spawn};
 use super::*;
 use crate::fx::clock;
