@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::boot::journal::StopAfter;
+use crate::hooks;
 use crate::supervise::STOP_BUDGET;
 
 /// Runs one Postgres machine.
@@ -40,6 +41,9 @@ pub(crate) struct Supervisor {
     /// Seconds that a stop may take in all.
     #[arg(long, value_name = "SECONDS", default_value_t = STOP_BUDGET.as_secs())]
     stop_budget: u64,
+    /// Seconds that a hook may take.
+    #[arg(long, value_name = "SECONDS", default_value_t = hooks::DEADLINE.as_secs())]
+    hook_deadline: u64,
     /// End the process after this step of the plan, as a power cut would.
     #[cfg(feature = "failpoints")]
     #[arg(long, value_name = "STEP")]
@@ -49,6 +53,10 @@ pub(crate) struct Supervisor {
 impl Supervisor {
     pub(crate) fn stop_budget(&self) -> Duration {
         Duration::from_secs(self.stop_budget)
+    }
+
+    pub(crate) fn hook_deadline(&self) -> Duration {
+        Duration::from_secs(self.hook_deadline)
     }
 
     #[cfg(feature = "failpoints")]

@@ -5,6 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::hooks::Stage;
+
 /// The one major version this image carries (B-001). A PGDATA of another one is refused.
 pub(crate) const MAJOR: u32 = 18;
 
@@ -96,6 +98,12 @@ impl Layout {
         self.root.join(format!("etc/postgresql/{MAJOR}/main"))
     }
 
+    /// The folder with the hooks of one stage (L-002), on the rootfs: they belong to the image.
+    pub(crate) fn hooks(&self, stage: Stage) -> PathBuf {
+        self.root
+            .join(format!("etc/postgresql/{MAJOR}/hooks/{stage}.d"))
+    }
+
     /// The image's own list of extensions.
     pub(crate) fn manifest(&self) -> PathBuf {
         self.root.join("etc/beyond/extensions.toml")
@@ -159,6 +167,7 @@ mod tests {
             layout.stamp(),
             layout.etc_postgres(),
             layout.manifest(),
+            layout.hooks(Stage::PreStart),
             layout.pgbouncer_ini(),
             layout.socket_dir(),
             layout.platform_tls(),
@@ -180,6 +189,10 @@ mod tests {
         assert_eq!(
             layout.bin("initdb"),
             Path::new("/usr/lib/postgresql/18/bin/initdb")
+        );
+        assert_eq!(
+            layout.hooks(Stage::PreFork),
+            Path::new("/etc/postgresql/18/hooks/pre-fork.d")
         );
     }
 }

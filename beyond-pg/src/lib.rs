@@ -49,6 +49,7 @@ fn carry_out(command: &Command, logs: Logs) -> anyhow::Result<ExitCode> {
         Command::Supervisor(options) => {
             let options = Options {
                 stop_budget: options.stop_budget(),
+                hook_deadline: options.hook_deadline(),
                 stop_after: options.stop_after(),
             };
             Ok(runtime()?.block_on(supervise(&layout, options, logs)))

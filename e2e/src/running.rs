@@ -160,6 +160,14 @@ impl Running {
         Ok(String::from_utf8_lossy(&printed).into_owned())
     }
 
+    /// Puts a hook into its root file system, where it stays until the machine is made anew.
+    pub async fn hook(&self, name: &str, script: &str) -> Result<()> {
+        let path = format!("/etc/postgresql/18/hooks/{name}");
+        let write = format!("cat >{path} && chmod 755 {path}");
+        let input = format!("#!/bin/sh\n{script}\n");
+        self.shell_reading("root", &write, &input).await.map(drop)
+    }
+
     /// Its processes.
     pub async fn processes(&self) -> Result<Vec<Process>> {
         Ok(processes::read(&self.shell(processes::LISTING).await?))

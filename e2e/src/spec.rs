@@ -65,12 +65,18 @@ impl Spec {
         self
     }
 
+    /// An option of PID 1, for every boot of this machine.
+    pub fn init_option(mut self, option: &str, value: &str) -> Self {
+        let init = || vec!["/sbin/init".to_owned()];
+        let argv = self.overrides.entrypoint.get_or_insert_with(init);
+        argv.extend([option.to_owned(), value.to_owned()]);
+        self
+    }
+
     /// Its boot ends right after that step, as if the power went.
     pub fn stop_after(mut self, step: usize) -> Self {
         self.image = self.site.images.failpoints.clone();
-        let argv = ["/sbin/init", "--stop-after", &step.to_string()].map(str::to_owned);
-        self.overrides.entrypoint = Some(argv.to_vec());
-        self
+        self.init_option("--stop-after", &step.to_string())
     }
 
     /// Boots it and waits until clients get in.

@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use crate::boot::step::{Dir, DirOwner};
 use crate::conf::ConfFile;
+use crate::hooks::{self, Hook, HookError, Stage};
 use crate::layout::{Layout, MAJOR};
 use crate::manifest::Manifest;
 use crate::sys::user::Account;
@@ -38,6 +39,8 @@ pub(crate) struct Facts {
     pub(crate) preload: Vec<String>,
     /// Extension name → the version that this image would install.
     pub(crate) extensions: BTreeMap<String, String>,
+    /// What runs before Postgres starts, and after everything is made true.
+    pub(crate) hooks: Vec<Hook>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +92,8 @@ pub(crate) enum FileState {
 pub(crate) enum FactsError {
     #[error("looking at {path}")]
     Look { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Hooks(#[from] HookError),
     #[error("asking for the size of the volume at {path}")]
     VolumeSize { path: PathBuf, source: nix::Error },
 }
@@ -152,6 +157,11 @@ pub(crate) fn observe(
             .cloned()
             .collect(),
         extensions: extensions(layout, manifest)?,
+        hooks: [Stage::PreStart, Stage::PostStart]
+            .into_iter()
+            .map(|stage| hooks::of(layout, stage))
+            .collect::<Result<Vec<_>, _>>()?
+            .concat(),
     })
 }
 

@@ -7,6 +7,7 @@ use thiserror::Error;
 use crate::boot::facts::{Facts, FileState, Pgdata, WalDir, WalLink, wanted_dirs};
 use crate::boot::step::{BringUpStep, DiskStep, Plan};
 use crate::conf::{ConfFile, ConfInputs, Owner, TlsPaths};
+use crate::hooks::Stage;
 use crate::layout::{Layout, MAJOR};
 use crate::machine::Machine;
 use crate::manifest::Manifest;
@@ -253,9 +254,14 @@ impl Boot<'_> {
                 extension: extension.clone(),
             })
         }));
-        [BringUpStep::StartPostgres, BringUpStep::StartPooler]
-            .into_iter()
+        let hooks = |stage| {
+            let of_stage = facts.hooks.iter().filter(move |hook| hook.stage == stage);
+            of_stage.cloned().map(BringUpStep::Hook)
+        };
+        hooks(Stage::PreStart)
+            .chain([BringUpStep::StartPostgres, BringUpStep::StartPooler])
             .chain(ensure.into_iter().map(BringUpStep::Ensure))
+            .chain(hooks(Stage::PostStart))
             .chain([BringUpStep::AwaitLogin])
             .collect()
     }

@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::boot::step::Dir;
+use crate::hooks::Hook;
 use crate::metadata::{Metadata, Source};
 use crate::tls::self_signed::Flaw;
 use crate::tls::source::TlsFacts;
@@ -62,6 +63,7 @@ fn fresh() -> Facts {
             ("pg_cron".into(), "1.6".into()),
         ]
         .into(),
+        hooks: Vec::new(),
     }
 }
 
@@ -356,4 +358,28 @@ fn an_extension_goes_where_the_manifest_says_and_one_the_image_lacks_goes_nowher
         "{items:?}"
     );
     assert!(!items.iter().any(|item| item.contains("gone")), "{items:?}");
+}
+
+#[test]
+fn hooks_run_before_postgres_starts_and_after_everything_is_made_true() {
+    let hook = |stage, name: &str| Hook {
+        stage,
+        name: name.to_owned(),
+    };
+    let facts = Facts {
+        hooks: vec![
+            hook(Stage::PreStart, "10-a"),
+            hook(Stage::PreStart, "20-b"),
+            hook(Stage::PostStart, "10-c"),
+        ],
+        ..booted()
+    };
+    let plan = plan_with(&settings(&[]), &facts).unwrap();
+    let steps: Vec<String> = plan.bring_up.iter().map(ToString::to_string).collect();
+    let at = |words: &str| steps.iter().position(|step| step == words).unwrap();
+    assert_eq!(at("run hook pre-start.d/10-a"), 0);
+    assert_eq!(at("run hook pre-start.d/20-b"), 1);
+    assert_eq!(at("start Postgres"), 2);
+    assert_eq!(at("run hook post-start.d/10-c"), steps.len() - 2);
+    assert_eq!(at("log in as a client would"), steps.len() - 1);
 }

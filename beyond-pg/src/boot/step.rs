@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::conf::ConfFile;
+use crate::hooks::Hook;
 use crate::postgres::ensure::Ensure;
 
 /// Everything one boot does, in order.
@@ -45,6 +46,7 @@ pub(crate) enum DiskStep {
 /// Starting and checking. These change nothing that is already right.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum BringUpStep {
+    Hook(Hook),
     StartPostgres,
     StartPooler,
     Ensure(Ensure),
@@ -122,6 +124,7 @@ impl fmt::Display for DiskStep {
 impl fmt::Display for BringUpStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            BringUpStep::Hook(hook) => write!(f, "run hook {hook}"),
             BringUpStep::StartPostgres => write!(f, "start Postgres"),
             BringUpStep::StartPooler => write!(f, "start PgBouncer"),
             BringUpStep::Ensure(item) => write!(f, "{item}"),

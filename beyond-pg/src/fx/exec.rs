@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::LazyLock;
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use thiserror::Error;
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
@@ -31,6 +31,7 @@ pub(crate) struct Program {
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     user: Option<Account>,
+    own_group: bool,
 }
 
 #[derive(Debug, Error)]
@@ -54,6 +55,7 @@ impl Program {
             args: Vec::new(),
             env: Vec::new(),
             user: None,
+            own_group: false,
         }
     }
 
@@ -77,6 +79,12 @@ impl Program {
         self
     }
 
+    /// Leads a process group of its own, which can be ended as a whole ([`Running::end_group`]).
+    pub(crate) fn in_own_group(mut self) -> Program {
+        self.own_group = true;
+        self
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
         command
@@ -87,6 +95,9 @@ impl Program {
         if let Some(user) = self.user {
             // std drops the supplementary groups as well when it changes the user as root.
             command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+        }
+        if self.own_group {
+            command.process_group(0);
         }
         command
     }
@@ -180,6 +191,18 @@ impl Running {
     /// The PID, for signals.
     pub(crate) fn pid(&self) -> Option<u32> {
         self.pid
+    }
+
+    /// SIGKILL for the program and all that it started, but for what left its group. Only for a
+    /// program that was started [in its own group](Program::in_own_group).
+    pub(crate) fn end_group(&self) {
+        let Some(pid) = self.pid.and_then(|pid| i32::try_from(pid).ok()) else {
+            return;
+        };
+        match killpg(Pid::from_raw(pid), Signal::SIGKILL) {
+            Ok(()) | Err(nix::Error::ESRCH) => {}
+            Err(errno) => tracing::warn!("ending the processes of group {pid} failed: {errno}"),
+        }
     }
 
     /// Waits for the end. Safe to drop and call again.

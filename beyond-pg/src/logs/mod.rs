@@ -13,7 +13,7 @@
 
 mod forward;
 mod limiter;
-mod lines;
+pub(crate) mod lines;
 mod outbox;
 mod own;
 mod severity;

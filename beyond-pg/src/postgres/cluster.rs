@@ -5,7 +5,7 @@ use crate::layout::Layout;
 use crate::sys::user::Account;
 
 /// Where Debian keeps programs; `archive_command` and `COPY … PROGRAM` need it as well.
-fn search_path(layout: &Layout) -> String {
+pub(crate) fn search_path(layout: &Layout) -> String {
     format!(
         "{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         layout.bin("").display()

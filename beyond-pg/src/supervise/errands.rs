@@ -9,6 +9,7 @@ use crate::boot::Observed;
 use crate::boot::journal::{Journal, WalRecord};
 use crate::boot::step::{BringUpStep, Plan};
 use crate::fx::clock;
+use crate::hooks::{HookError, Hooks, Stage};
 use crate::layout::Layout;
 use crate::postgres::cluster;
 use crate::postgres::controldata::ControlData;
@@ -30,6 +31,7 @@ pub(crate) struct Errands<'a> {
     pub(crate) layout: &'a Layout,
     pub(crate) observed: Observed,
     plan: Plan,
+    hooks: Hooks,
     journal: RefCell<Journal>,
     /// `pg_control` as the boot found it, before recovery.
     before: RefCell<Option<ControlData>>,
@@ -40,12 +42,14 @@ impl<'a> Errands<'a> {
         layout: &'a Layout,
         observed: Observed,
         plan: Plan,
+        hooks: Hooks,
         journal: RefCell<Journal>,
     ) -> Errands<'a> {
         Errands {
             layout,
             observed,
             plan,
+            hooks,
             journal,
             before: RefCell::new(None),
         }
@@ -127,19 +131,40 @@ impl<'a> Errands<'a> {
         }
     }
 
+    /// Before Postgres starts, once a boot. A hook that fails stops the boot.
+    pub(crate) async fn pre_start(&self) -> Result<(), HookError> {
+        for step in &self.plan.bring_up {
+            match step {
+                BringUpStep::Hook(hook) if hook.stage == Stage::PreStart => {
+                    self.began(step);
+                    self.hooks.run(hook).await?;
+                    self.ended(step);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     async fn post_start(&self) -> Result<(), EnsureError> {
         let settings = &self.observed.settings;
         let mut post_start = PostStart::new(self.layout, &settings.password);
         for step in &self.plan.bring_up {
-            let BringUpStep::Ensure(item) = step else {
-                continue;
-            };
-            self.began(step);
-            match post_start.apply(item).await {
-                Ok(Outcome::Unchanged) => {}
-                Ok(Outcome::Changed(what)) => self.journal.borrow_mut().record.changed.push(what),
-                Err(error) if item.is_advisory() => self.note_failure(item, &error),
-                Err(error) => return Err(error),
+            match step {
+                BringUpStep::Ensure(item) => {
+                    self.began(step);
+                    self.make_true(&mut post_start, item).await?;
+                }
+                BringUpStep::Hook(hook) if hook.stage == Stage::PostStart => {
+                    self.began(step);
+                    if let Err(error) = self.hooks.run(hook).await {
+                        self.note_failure(&chain(&error));
+                    }
+                }
+                BringUpStep::Hook(_)
+                | BringUpStep::StartPostgres
+                | BringUpStep::StartPooler
+                | BringUpStep::AwaitLogin => continue,
             }
             self.ended(step);
         }
@@ -147,10 +172,25 @@ impl<'a> Errands<'a> {
         Ok(())
     }
 
-    fn note_failure(&self, item: &Ensure, error: &EnsureError) {
-        let words = format!("{item}: {}", chain(error));
+    async fn make_true(&self, on: &mut PostStart<'_>, item: &Ensure) -> Result<(), EnsureError> {
+        match on.apply(item).await {
+            Ok(Outcome::Unchanged) => {}
+            Ok(Outcome::Changed(what)) => self.journal.borrow_mut().record.changed.push(what),
+            Err(error) if item.is_advisory() => {
+                self.note_failure(&format!("{item}: {}", chain(&error)));
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn note_failure(&self, words: &str) {
         tracing::error!("the boot goes on without this: {words}");
-        self.journal.borrow_mut().record.failed.push(words);
+        self.journal
+            .borrow_mut()
+            .record
+            .failed
+            .push(words.to_owned());
     }
 
     /// What recovery replayed: from the redo point of before to the checkpoint that ended it.
@@ -237,8 +277,13 @@ impl<'a> Errands<'a> {
         record.ok()
     }
 
-    /// Until no client has a transaction open. New ones may still come in on the direct port.
+    /// Hooks, then until no client has a transaction open. New ones may still come in on the direct
+    /// port.
     async fn await_quiet(&self) -> Result<(), EnsureError> {
+        // Best effort: a stop is not called off.
+        if let Err(error) = self.hooks.run_all(Stage::PreStop).await {
+            tracing::error!("the stop goes on without this: {}", chain(&error));
+        }
         let session = Session::open(self.layout, MAINTENANCE_DATABASE).await?;
         let query = "SELECT count(*) FROM pg_stat_activity \
                      WHERE backend_type = 'client backend' AND xact_start IS NOT NULL \

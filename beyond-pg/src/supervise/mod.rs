@@ -20,6 +20,7 @@ use crate::boot::step::BringUpStep;
 use crate::boot::{self, BootError};
 use crate::fx::exec::{self, Program};
 use crate::fx::{clock, fs};
+use crate::hooks::{HookError, Hooks};
 use crate::layout::Layout;
 use crate::link::Link;
 use crate::metadata::Metadata;
@@ -37,6 +38,7 @@ pub(crate) const STOP_BUDGET: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Options {
     pub(crate) stop_budget: Duration,
+    pub(crate) hook_deadline: Duration,
     pub(crate) stop_after: StopAfter,
 }
 
@@ -53,6 +55,8 @@ pub(crate) enum End {
 pub(crate) enum SupervisorError {
     #[error(transparent)]
     Boot(#[from] BootError),
+    #[error("the boot stops here: Postgres was not started")]
+    PreStart(#[from] HookError),
     #[error("listening for signals")]
     Signals(#[source] std::io::Error),
 }
@@ -118,7 +122,8 @@ pub(crate) async fn run(
         LogShipping::Auto => {}
         LogShipping::PassThrough => link.pass_lines_through(),
     }
-    let booting = boot_disk(layout, settings, &document, options.stop_after);
+    let hooks = Hooks::new(layout, &settings, options.hook_deadline);
+    let booting = boot_disk(layout, settings, &document, hooks, options.stop_after);
     let errands = tokio::select! {
         () = signals.stop() => return Ok(stopped_early()),
         booted = booting => booted?,
@@ -126,6 +131,10 @@ pub(crate) async fn run(
     // A neighbour has answered long before this; nobody waits for one that is not there.
     link.first_dial().await;
     desk.tell(Lifecycle::Starting);
+    tokio::select! {
+        () = signals.stop() => return Ok(stopped_early()),
+        run = errands.pre_start() => run?,
+    }
     let supervisor = Supervisor::new(&errands, link, &desk, options);
     Ok(supervisor.run(&mut signals).await)
 }
@@ -139,6 +148,7 @@ async fn boot_disk<'a>(
     layout: &'a Layout,
     settings: Settings,
     document: &Metadata,
+    hooks: Hooks,
     stop_after: StopAfter,
 ) -> Result<Errands<'a>, BootError> {
     let observed = boot::observe(layout, settings)?;
@@ -150,7 +160,8 @@ async fn boot_disk<'a>(
     let plan = observed.plan(layout)?;
     let mut journal = observed.journal(document, &plan, stop_after);
     observed.apply(layout, &plan, &mut journal).await?;
-    Ok(Errands::new(layout, observed, plan, RefCell::new(journal)))
+    let journal = RefCell::new(journal);
+    Ok(Errands::new(layout, observed, plan, hooks, journal))
 }
 
 type UnderWay<'a> = Pin<Box<dyn Future<Output = Event> + 'a>>;

@@ -6,6 +6,7 @@ mod crash;
 mod cut;
 mod extensions;
 mod golden_conf;
+mod hooks;
 mod image_swap;
 mod link;
 mod login;
