@@ -173,7 +173,7 @@ pub(crate) enum Output {
     Piped,
 }
 
-/// A started program. Dropping it neither kills nor reaps it.
+/// A started program. Dropping it does not kill it.
 #[derive(Debug)]
 pub(crate) struct Running {
     program: PathBuf,
@@ -211,10 +211,22 @@ impl Running {
             program: self.program.clone(),
             source,
         })?;
-        if let Some(pid) = self.pid {
+        self.release();
+        Ok(status)
+    }
+
+    /// From here on its PID may be anybody's.
+    fn release(&mut self) {
+        if let Some(pid) = self.pid.take() {
             CHILDREN.release(pid);
         }
-        Ok(status)
+    }
+}
+
+impl Drop for Running {
+    /// Nobody waits for it any more: its end is the reaper's.
+    fn drop(&mut self) {
+        self.release();
     }
 }
 

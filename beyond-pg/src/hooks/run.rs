@@ -54,6 +54,11 @@ impl Hooks {
             };
             clock::within(self.deadline, waiting).await
         };
+        if ended.is_none() {
+            group.0.end_group();
+            // Its end is near, and PID 1 is told of it here rather than by its reaper.
+            drop(clock::within(LAST_WORDS, group.0.wait()).await);
+        }
         drop(group);
         let tail = words.finish();
         match ended {

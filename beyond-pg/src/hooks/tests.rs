@@ -1,6 +1,7 @@
 #![expect(clippy::disallowed_methods, reason = "the tests lay hooks out")]
 
 use super::*;
+use crate::fx::clock;
 use crate::metadata::{Metadata, Source};
 
 struct Image {
@@ -106,15 +107,22 @@ async fn a_hook_that_hangs_is_ended_with_all_that_it_started() {
         panic!("{error}");
     };
     for pid in tail.lines() {
-        let pid = nix::unistd::Pid::from_raw(pid.parse().unwrap());
-        // A zombie that its new parent has yet to reap is dead as well.
-        let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let alive = state
-            .rsplit(") ")
-            .next()
-            .is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'));
-        assert!(!alive, "{pid} is left: {state}");
+        let gone = async {
+            while is_alive(pid) {
+                clock::pause(Duration::from_millis(5)).await;
+            }
+        };
+        let gone = clock::within(Duration::from_secs(30), gone).await;
+        assert!(gone.is_some(), "{pid} lives on");
     }
+}
+
+/// A zombie that its new parent has yet to reap is dead.
+fn is_alive(pid: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(") ")
+        .next()
+        .is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
 }
 
 #[tokio::test]

@@ -38,9 +38,7 @@ async fn hooks_run_at_their_time_and_speak_under_their_names() -> Outcome {
         ensure!(sooner < later && later < at("start Postgres")?);
         at("hook pre-start.d/10-sooner: BEYOND_HOOK=pre-start")?;
         at("hooks/pre-start.d/10-sooner~ is no hook: ")?;
-        ensure!(
-            at("ensure extension vector")? < at("hook post-start.d/10-count: ")?
-        );
+        ensure!(at("ensure extension vector")? < at("hook post-start.d/10-count: ")?);
         ensure!(at("hook post-start.d/10-count: ")? < at("ready: ")?);
 
         let db = db.stop().await?;
