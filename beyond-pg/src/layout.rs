@@ -88,6 +88,31 @@ impl Layout {
         self.beyond_dir().join("unarchived.json")
     }
 
+    /// What `ALTER SYSTEM` writes.
+    pub(crate) fn auto_conf(&self) -> PathBuf {
+        self.pgdata().join("postgresql.auto.conf")
+    }
+
+    /// What `ALTER SYSTEM` had written when Postgres refused it.
+    pub(crate) fn refused_auto_conf(&self) -> PathBuf {
+        self.beyond_dir().join("refused.postgresql.auto.conf")
+    }
+
+    /// The user's part of the last configuration that led to a login.
+    pub(crate) fn last_good(&self) -> PathBuf {
+        self.beyond_dir().join("last-good.json")
+    }
+
+    /// Where the last configuration that worked is laid out for Postgres.
+    pub(crate) fn last_good_dir(&self) -> PathBuf {
+        self.run_dir().join("last-good")
+    }
+
+    /// What Postgres reads there instead of [`Layout::postgres_conf`].
+    pub(crate) fn last_good_conf(&self) -> PathBuf {
+        self.last_good_dir().join("postgresql.conf")
+    }
+
     /// Held by the one machine that runs on this volume.
     pub(crate) fn volume_lock(&self) -> PathBuf {
         self.volume().join(".beyond-pg.lock")
@@ -96,6 +121,11 @@ impl Layout {
     /// The Debian configuration folder on the rootfs (F-002).
     pub(crate) fn etc_postgres(&self) -> PathBuf {
         self.root.join(format!("etc/postgresql/{MAJOR}/main"))
+    }
+
+    /// The image's `postgresql.conf`, which includes all others.
+    pub(crate) fn postgres_conf(&self) -> PathBuf {
+        self.etc_postgres().join("postgresql.conf")
     }
 
     /// The folder with the hooks of one stage (L-002), on the rootfs: they belong to the image.

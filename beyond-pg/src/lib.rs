@@ -8,6 +8,7 @@ mod cli;
 mod conf;
 mod fx;
 mod hooks;
+mod last_good;
 mod layout;
 mod link;
 mod logs;

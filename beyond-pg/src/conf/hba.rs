@@ -1,16 +1,13 @@
 //! `pg_hba.conf` and `pg_ident.conf`: who may log in, and as whom (I-002).
 
-use crate::layout::Layout;
-
-use super::ConfFile;
+use std::path::Path;
 
 /// The first line that matches decides. Ours for the socket come first, because administration,
 /// readiness and the pooler hang on them; the user's come before the general rule for the
 /// network, so that a `reject` of theirs means something.
 ///
 /// The catch-all for `replication` is needed beside `all`, which does not match it (facts 74).
-pub(super) fn hba(layout: &Layout) -> String {
-    let user = ConfFile::UserHba99.path(layout);
+pub(super) fn hba(user: &Path) -> String {
     format!(
         "# Who may log in (I-002). Rewritten at every boot.\n\
          # Your own lines go to {user}.\n\

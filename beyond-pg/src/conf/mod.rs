@@ -8,6 +8,7 @@ mod base;
 mod durability;
 mod guc;
 mod hba;
+mod last_good;
 mod pgbouncer;
 mod recovery;
 mod replication;
@@ -20,6 +21,8 @@ mod golden_tests;
 mod reference_tests;
 
 use std::path::PathBuf;
+
+pub(crate) use last_good::{last_good, last_good_hba};
 
 use crate::layout::Layout;
 use crate::machine::Machine;
@@ -149,9 +152,21 @@ impl ConfFile {
             Self::Pitr05 => recovery::render(inputs),
             Self::Tls06 => Some(tls::render(inputs.tls)),
             Self::User99 | Self::UserHba99 => Some(String::new()),
-            Self::Hba => Some(hba::hba(inputs.layout)),
+            Self::Hba => Some(hba::hba(&Self::UserHba99.path(inputs.layout))),
             Self::Ident => Some(hba::ident()),
             Self::PgBouncer => Some(pgbouncer::render(inputs)),
         }
     }
+}
+
+/// The files of `conf.d` that the image decides; whatever else lies there is the user's.
+pub(crate) fn image_files_in_confd() -> Vec<&'static str> {
+    let layout = Layout::new("/");
+    ConfFile::ALL
+        .into_iter()
+        .filter(|file| {
+            file.owner() == Owner::Image && file.path(&layout).starts_with(layout.confd())
+        })
+        .map(ConfFile::name)
+        .collect()
 }

@@ -1,5 +1,7 @@
 //! The server's own programs: argv, environment and user of each, in one place.
 
+use std::path::Path;
+
 use crate::fx::exec::Program;
 use crate::layout::Layout;
 use crate::sys::user::Account;
@@ -50,16 +52,19 @@ pub(crate) fn controldata(layout: &Layout, user: Account) -> Program {
         .arg(layout.pgdata())
 }
 
-/// The postmaster.
-pub(crate) fn postmaster(layout: &Layout, user: Account) -> Program {
+/// The postmaster, with `conf` as its `postgresql.conf`.
+pub(crate) fn postmaster(layout: &Layout, user: Account, conf: &Path) -> Program {
     program(layout, "postgres", user)
         .arg("-D")
         .arg(layout.pgdata())
         .arg("-c")
-        .arg(format!(
-            "config_file={}",
-            layout.etc_postgres().join("postgresql.conf").display()
-        ))
+        .arg(format!("config_file={}", conf.display()))
+}
+
+/// Reads the user's configuration as the postmaster would and starts nothing: it fails with Postgres'
+/// own words, which name file and line.
+pub(crate) fn configuration_check(layout: &Layout, user: Account) -> Program {
+    postmaster(layout, user, &layout.postgres_conf()).args(["-C", "data_directory"])
 }
 
 /// PgBouncer, which logs server connections in as its OS user over the socket (I-002).

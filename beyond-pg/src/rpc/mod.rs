@@ -65,6 +65,8 @@ struct Told {
 /// Who has something to say about a machine that serves and is not as it should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Concern {
+    /// The configuration in force is not the one that the user wrote.
+    Configuration,
     /// What the bring-up could not do and went on without.
     BringUp,
 }

@@ -18,6 +18,7 @@ use crate::postgres::ensure::{
 };
 use crate::postgres::login::Login;
 use crate::postgres::session::{Session, SessionError};
+use crate::supervise::fallback::Fallback;
 use crate::supervise::machine::{Errand, Event};
 
 /// How often a file or a port is looked at while something starts: short beside any start, and over
@@ -32,6 +33,8 @@ pub(crate) struct Errands<'a> {
     pub(crate) observed: Observed,
     plan: Plan,
     hooks: Hooks,
+    /// What Postgres is started with.
+    pub(crate) fallback: Fallback<'a>,
     journal: RefCell<Journal>,
     /// `pg_control` as the boot found it, before recovery.
     before: RefCell<Option<ControlData>>,
@@ -47,6 +50,7 @@ impl<'a> Errands<'a> {
     ) -> Errands<'a> {
         Errands {
             layout,
+            fallback: Fallback::new(layout, observed.owners),
             observed,
             plan,
             hooks,
@@ -60,6 +64,12 @@ impl<'a> Errands<'a> {
             Errand::AwaitPostgres => {
                 self.await_postgres().await;
                 Ok(())
+            }
+            Errand::FallBack => {
+                return match self.fallback.look().await {
+                    true => Event::Done(errand),
+                    false => Event::Failed(errand),
+                };
             }
             Errand::PostStart => self.post_start().await,
             Errand::Login => {

@@ -4,6 +4,7 @@
 pub(crate) mod backoff;
 mod child;
 mod errands;
+mod fallback;
 mod machine;
 mod servers;
 
@@ -261,6 +262,7 @@ impl<'a> Supervisor<'a> {
             Action::AnnounceReady => {
                 self.desk.tell(Lifecycle::Ready);
                 self.desk.concern(Concern::BringUp, self.errands.not_done());
+                self.errands.fallback.note_success();
                 if let Some(record) = self.errands.announce_ready() {
                     self.desk.tell_boot_record(record);
                 }
@@ -284,6 +286,8 @@ impl<'a> Supervisor<'a> {
             Server::Pooler => BringUpStep::StartPooler,
         };
         self.errands.began(&step);
+        self.desk
+            .concern(Concern::Configuration, self.errands.fallback.words());
         let (program, logs) = (self.program(server), self.link.lines());
         match self.servers.start(server, &program, logs) {
             Ok(()) => {}
@@ -303,7 +307,7 @@ impl<'a> Supervisor<'a> {
     fn program(&self, server: Server) -> Program {
         let (layout, user) = (self.errands.layout, self.errands.observed.owners.postgres);
         match server {
-            Server::Postgres => cluster::postmaster(layout, user),
+            Server::Postgres => cluster::postmaster(layout, user, &self.errands.fallback.conf()),
             Server::Pooler => cluster::pooler(layout, user),
         }
     }

@@ -2,6 +2,7 @@
 //! it is done is the language's business (`e2e/src`).
 
 mod boot;
+mod configuration;
 mod crash;
 mod cut;
 mod extensions;

@@ -9,6 +9,8 @@
 //!    │     Postgres exits  │                    │ └─ PgBouncer exits ────┘ │
 //!    └─────────────────────┴────────────────────┴──── Postgres exits ──────┘
 //!
+//!  AwaitingPostgres ─ third failed start in a row ─► FallingBack ─ done or failed ─► AwaitingPostgres
+//!
 //!  stop requested, in any stage above
 //!    │
 //!    ▼   pooler gone and no      CHECKPOINT done        Postgres exits
@@ -18,6 +20,7 @@
 //! ```
 //!
 //! - **AwaitingPostgres**: the postmaster was started, or waits out its backoff after a crash.
+//! - **FallingBack**: another configuration is looked for that Postgres may accept (`last_good`).
 //! - **PostStart**: password, roles, database and extensions are made true, once a boot.
 //! - **LoggingIn**: the login that a client would make is tried until it works.
 //! - **Draining**: PgBouncer takes no new client and waits for transactions (facts B 37).
@@ -53,6 +56,8 @@ impl std::fmt::Display for Server {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Errand {
     AwaitPostgres,
+    /// Look for another configuration than the one that Postgres does not start with.
+    FallBack,
     PostStart,
     Login,
     AwaitQuiet,
@@ -97,6 +102,7 @@ pub(crate) enum Action {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     AwaitingPostgres,
+    FallingBack,
     PostStart,
     LoggingIn,
     Ready,
@@ -106,12 +112,17 @@ enum Stage {
     Stopped,
 }
 
+/// After so many starts in a row that fail, the configuration is suspected (contract 8).
+const FAILED_STARTS: u32 = 3;
+
 /// The supervisor's state.
 #[derive(Debug, Clone)]
 pub(crate) struct Machine {
     stage: Stage,
     postgres: Child,
     pooler: Child,
+    /// Starts of Postgres in a row that did not get as far as answering.
+    failed_starts: u32,
     /// Post-start has run through in this boot.
     post_started: bool,
     post_start_backoff: Backoff,
@@ -127,6 +138,7 @@ impl Machine {
             stage: Stage::AwaitingPostgres,
             postgres: Child::new(),
             pooler: Child::new(),
+            failed_starts: 0,
             post_started: false,
             post_start_backoff: Backoff::default(),
             retry_at: None,
@@ -146,13 +158,22 @@ impl Machine {
         };
         [
             stage,
-            self.postgres.restart_at(),
+            self.postgres_due(),
             self.pooler.restart_at(),
             self.retry_at,
         ]
         .into_iter()
         .flatten()
         .min()
+    }
+
+    /// When a Postgres that is down is started again.
+    fn postgres_due(&self) -> Option<Instant> {
+        match self.stage {
+            // Not before it is known what with.
+            Stage::FallingBack => None,
+            _ => self.postgres.restart_at(),
+        }
     }
 
     pub(crate) fn on(&mut self, now: Instant, event: &Event) -> Vec<Action> {
@@ -169,7 +190,11 @@ impl Machine {
 
     pub(crate) fn is_stopping(&self) -> bool {
         match self.stage {
-            Stage::AwaitingPostgres | Stage::PostStart | Stage::LoggingIn | Stage::Ready => false,
+            Stage::AwaitingPostgres
+            | Stage::FallingBack
+            | Stage::PostStart
+            | Stage::LoggingIn
+            | Stage::Ready => false,
             Stage::Draining { .. }
             | Stage::Checkpointing { .. }
             | Stage::StoppingPostgres { .. }
@@ -193,7 +218,9 @@ impl Machine {
 
     fn done(&mut self, now: Instant, errand: Errand) -> Vec<Action> {
         match (errand, self.stage) {
+            (Errand::FallBack, Stage::FallingBack) => self.start_postgres(now),
             (Errand::AwaitPostgres, Stage::AwaitingPostgres) => {
+                self.failed_starts = 0;
                 let mut actions = match self.pooler.process {
                     Process::Down { restart_at: None } => self.start_pooler(now),
                     Process::Down {
@@ -238,6 +265,11 @@ impl Machine {
                 self.retry_at = Some(self.post_start_backoff.restart_at(now, now));
                 Vec::new()
             }
+            // There is no other configuration to try: the same one, once its time has come.
+            (Errand::FallBack, Stage::FallingBack) => {
+                self.stage = Stage::AwaitingPostgres;
+                Vec::new()
+            }
             // Best effort: fast shutdown writes a checkpoint of its own.
             (Errand::Checkpoint, Stage::Checkpointing { .. }) => self.stop_postgres(now),
             (Errand::AwaitQuiet, _) => self.done(now, Errand::AwaitQuiet),
@@ -254,11 +286,22 @@ impl Machine {
             // It died while it was asked to drain or to checkpoint: the next boot recovers.
             Stage::Draining { .. } | Stage::Checkpointing { .. } => self.finish(false),
             Stage::Stopped => Vec::new(),
-            Stage::AwaitingPostgres | Stage::PostStart | Stage::LoggingIn | Stage::Ready => {
+            Stage::AwaitingPostgres => self.failed_to_start(),
+            Stage::FallingBack | Stage::PostStart | Stage::LoggingIn | Stage::Ready => {
                 self.stage = Stage::AwaitingPostgres;
                 vec![Action::Abandon]
             }
         }
+    }
+
+    fn failed_to_start(&mut self) -> Vec<Action> {
+        self.failed_starts += 1;
+        if self.failed_starts < FAILED_STARTS {
+            return vec![Action::Abandon];
+        }
+        self.failed_starts = 0;
+        self.stage = Stage::FallingBack;
+        vec![Action::Run(Errand::FallBack)]
     }
 
     fn pooler_exited(&mut self, now: Instant) -> Vec<Action> {
@@ -280,7 +323,7 @@ impl Machine {
         }
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         let mut actions = Vec::new();
-        if due(self.postgres.restart_at()) {
+        if due(self.postgres_due()) {
             actions.extend(self.start_postgres(now));
         }
         if due(self.pooler.restart_at()) {

@@ -215,6 +215,7 @@ fn crashes_in_a_row_wait_longer_each_time() {
     let mut waits = Vec::new();
     for _ in 0..4 {
         story.on(Event::Exited(Server::Postgres));
+        story.on(Event::Failed(Errand::FallBack));
         let died = story.now;
         story.sleep();
         waits.push((story.now - died).as_millis());
@@ -244,4 +245,77 @@ fn a_reload_reaches_both_servers_and_none_that_is_stopping() {
     );
     story.on(Event::StopRequested);
     assert_eq!(story.on(Event::ReloadRequested), []);
+}
+
+#[test]
+fn three_failed_starts_in_a_row_bring_the_configuration_under_suspicion() {
+    let (mut story, _) = Story::begin();
+    for _ in 0..2 {
+        assert_eq!(story.on(Event::Exited(Server::Postgres)), [Abandon]);
+        story.sleep();
+    }
+    assert_eq!(
+        story.on(Event::Exited(Server::Postgres)),
+        [Run(Errand::FallBack)]
+    );
+    assert_eq!(
+        story.machine.deadline(),
+        None,
+        "it is not started before it is known what with"
+    );
+    assert_eq!(
+        story.on(Event::Done(Errand::FallBack)),
+        [Spawn(Server::Postgres), Run(Errand::AwaitPostgres)]
+    );
+    // The next rung takes three more.
+    for _ in 0..2 {
+        assert_eq!(story.on(Event::Exited(Server::Postgres)), [Abandon]);
+        story.sleep();
+    }
+    assert_eq!(
+        story.on(Event::Exited(Server::Postgres)),
+        [Run(Errand::FallBack)]
+    );
+}
+
+#[test]
+fn where_no_other_configuration_helps_postgres_is_tried_again_after_its_backoff() {
+    let (mut story, _) = Story::begin();
+    for _ in 0..2 {
+        story.on(Event::Exited(Server::Postgres));
+        story.sleep();
+    }
+    story.on(Event::Exited(Server::Postgres));
+    let died = story.now;
+    assert_eq!(story.on(Event::Failed(Errand::FallBack)), []);
+    assert_eq!(
+        story.sleep(),
+        [Spawn(Server::Postgres), Run(Errand::AwaitPostgres)]
+    );
+    assert_eq!((story.now - died).as_millis(), 400);
+}
+
+#[test]
+fn a_postgres_that_answered_in_between_has_not_failed_to_start() {
+    let (mut story, _) = Story::begin();
+    for _ in 0..5 {
+        story.on(Event::Done(Errand::AwaitPostgres));
+        assert_eq!(story.on(Event::Exited(Server::Postgres)), [Abandon]);
+        story.sleep();
+    }
+}
+
+#[test]
+fn a_stop_while_a_configuration_is_looked_for_ends_without_starting_postgres() {
+    let (mut story, _) = Story::begin();
+    for _ in 0..2 {
+        story.on(Event::Exited(Server::Postgres));
+        story.sleep();
+    }
+    story.on(Event::Exited(Server::Postgres));
+    let actions = story.on(Event::StopRequested);
+    assert!(
+        actions.contains(&Action::Finish { clean: false }),
+        "{actions:?}"
+    );
 }
