@@ -7,6 +7,7 @@ mod boot;
 mod cli;
 mod conf;
 mod fx;
+mod hooks;
 mod layout;
 mod link;
 mod logs;
