@@ -6,6 +6,8 @@ mod archive;
 mod boot;
 mod cli;
 mod conf;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod fx;
 mod hooks;
 mod init;

@@ -3,7 +3,7 @@
 
 pub(crate) mod backoff;
 mod child;
-mod errands;
+pub(crate) mod errands;
 mod machine;
 
 use std::cell::RefCell;
