@@ -1,5 +1,6 @@
 //! The command line: `supervisor | boot [--plan] | archive %p %f`.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,7 +8,11 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::boot::journal::StopAfter;
 use crate::hooks;
+use crate::init::cmdline::CommandLine;
 use crate::supervise::STOP_BUDGET;
+
+/// What a stop may be given. No platform waits a day for one, and no clock is asked for more.
+pub(crate) const STOP_BUDGET_SECONDS: RangeInclusive<u64> = 1..=24 * 60 * 60;
 
 /// Runs one Postgres machine.
 #[derive(Debug, Parser)]
@@ -39,7 +44,12 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct Supervisor {
     /// Seconds that a stop may take in all.
-    #[arg(long, value_name = "SECONDS", default_value_t = STOP_BUDGET.as_secs())]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = STOP_BUDGET.as_secs(),
+        value_parser = clap::value_parser!(u64).range(STOP_BUDGET_SECONDS),
+    )]
     stop_budget: u64,
     /// Seconds that a hook may take.
     #[arg(long, value_name = "SECONDS", default_value_t = hooks::DEADLINE.as_secs())]
@@ -51,6 +61,16 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
+    /// As the kernel's command line wants it: the one place for options where the kernel is our own.
+    pub(crate) fn by_kernel(line: &CommandLine) -> Supervisor {
+        Supervisor {
+            stop_budget: line.stop_budget.unwrap_or(STOP_BUDGET).as_secs(),
+            hook_deadline: hooks::DEADLINE.as_secs(),
+            #[cfg(feature = "failpoints")]
+            stop_after: None,
+        }
+    }
+
     pub(crate) fn stop_budget(&self) -> Duration {
         Duration::from_secs(self.stop_budget)
     }
@@ -74,7 +94,8 @@ impl Supervisor {
 }
 
 impl Cli {
-    /// The kernel and Docker start `/sbin/init` without arguments: that is the supervisor.
+    /// Docker starts `/sbin/init` without arguments: that is the supervisor. A word that is not known
+    /// ends the process, which only a person may be told that way; see [`crate::init`].
     pub(crate) fn from_args(args: impl IntoIterator<Item = String>) -> Cli {
         let mut args: Vec<String> = args.into_iter().collect();
         let is_init = args
@@ -106,5 +127,20 @@ mod tests {
             parse(&["/sbin/init", "boot", "--plan"]),
             Command::Boot { plan: true }
         ));
+    }
+
+    #[test]
+    fn a_budget_that_no_clock_can_hold_is_refused() {
+        for seconds in ["0", "86401", "18446744073709551615"] {
+            Cli::try_parse_from(["beyond-pg", "supervisor", "--stop-budget", seconds])
+                .expect_err(seconds);
+        }
+    }
+
+    #[test]
+    fn the_kernels_command_line_fills_in_what_it_says() {
+        let budget = |text| Supervisor::by_kernel(&CommandLine::parse(text)).stop_budget();
+        assert_eq!(budget("ro"), STOP_BUDGET);
+        assert_eq!(budget("beyond.stop_budget=5"), Duration::from_secs(5));
     }
 }

@@ -6,8 +6,11 @@ mod archive;
 mod boot;
 mod cli;
 mod conf;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod fx;
 mod hooks;
+mod init;
 mod last_good;
 mod layout;
 mod link;
@@ -24,18 +27,34 @@ mod tls;
 
 use std::process::ExitCode;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, Supervisor};
 use crate::layout::Layout;
 use crate::link::Link;
 use crate::logs::Logs;
+use crate::settings::Warning;
 use crate::supervise::{End, Options};
 
 /// What the process does: reads its command line, carries the command out, says how it ended.
 pub fn run() -> ExitCode {
-    let command = Cli::from_args(std::env::args()).command;
+    let layout = Layout::new("/");
+    let (command, warnings) = asked_for(&layout);
     let logs = Logs::new();
     log_to(logs.clone());
-    carry_out(&command, logs).unwrap_or_else(|error| failed(&error))
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    carry_out(&layout, &command, logs).unwrap_or_else(|error| failed(&error))
+}
+
+/// By the kernel, or by whoever typed or configured the command line of this process.
+fn asked_for(layout: &Layout) -> (Command, Vec<Warning>) {
+    if init::started_by_kernel(layout.root()) {
+        let line = init::command_line(layout.root());
+        let supervisor = Supervisor::by_kernel(&line);
+        (Command::Supervisor(supervisor), line.warnings)
+    } else {
+        (Cli::from_args(std::env::args()).command, Vec::new())
+    }
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {
@@ -44,8 +63,7 @@ fn failed(error: &anyhow::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn carry_out(command: &Command, logs: Logs) -> anyhow::Result<ExitCode> {
-    let layout = Layout::new("/");
+fn carry_out(layout: &Layout, command: &Command, logs: Logs) -> anyhow::Result<ExitCode> {
     match command {
         Command::Supervisor(options) => {
             let options = Options {
@@ -53,14 +71,14 @@ fn carry_out(command: &Command, logs: Logs) -> anyhow::Result<ExitCode> {
                 hook_deadline: options.hook_deadline(),
                 stop_after: options.stop_after(),
             };
-            Ok(runtime()?.block_on(supervise(&layout, options, logs)))
+            Ok(runtime()?.block_on(supervise(layout, options, logs)))
         }
         Command::Boot { plan } => {
-            runtime()?.block_on(boot::by_hand(&layout, *plan))?;
+            runtime()?.block_on(boot::by_hand(layout, *plan))?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Archive { path, name } => {
-            archive::without_target(&layout, path, name)?;
+            archive::without_target(layout, path, name)?;
             Ok(ExitCode::SUCCESS)
         }
     }

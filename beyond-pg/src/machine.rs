@@ -61,7 +61,7 @@ fn usable_cpus(root: &Path) -> Result<u32, MachineError> {
 }
 
 /// `MemTotal` of `/proc/meminfo`, in bytes.
-fn mem_total(meminfo: &str) -> Option<u64> {
+pub(crate) fn mem_total(meminfo: &str) -> Option<u64> {
     let kilobytes = field(meminfo, "MemTotal:")?.strip_suffix("kB")?;
     kilobytes.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
@@ -74,12 +74,12 @@ fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 
 /// `memory.max` (v2) or `memory.limit_in_bytes` (v1). Without a limit the first says `max`, the
 /// second the largest multiple of the page size, which loses against any real memory.
-fn memory_limit(text: &str) -> Option<u64> {
+pub(crate) fn memory_limit(text: &str) -> Option<u64> {
     text.trim().parse().ok()
 }
 
 /// `cpu.max`: quota and period in microseconds, or `max` for no quota.
-fn cpu_max(text: &str) -> Option<u32> {
+pub(crate) fn cpu_max(text: &str) -> Option<u32> {
     let (quota, period) = text.trim().split_once(' ')?;
     whole_cpus(quota, period)
 }
@@ -100,7 +100,7 @@ fn whole_cpus(quota: &str, period: &str) -> Option<u32> {
 const CPU_CEILING: u32 = 1 << 16;
 
 /// A CPU list such as `0-3,5`.
-fn cpu_list(text: &str) -> Option<BTreeSet<u32>> {
+pub(crate) fn cpu_list(text: &str) -> Option<BTreeSet<u32>> {
     let mut cpus = BTreeSet::new();
     for range in text.trim().split(',') {
         let (first, last) = range.split_once('-').unwrap_or((range, range));

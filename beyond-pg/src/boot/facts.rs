@@ -257,7 +257,7 @@ fn extensions(
 }
 
 /// `default_version = '0.8.1'` of a control file.
-fn default_version(control: &str) -> Option<String> {
+pub(crate) fn default_version(control: &str) -> Option<String> {
     control.lines().find_map(|line| {
         let (key, value) = line.split_once('=')?;
         (key.trim() == "default_version").then(|| value.trim().trim_matches('\'').to_owned())

@@ -71,6 +71,28 @@ impl Forwarder {
     }
 }
 
+/// What a child writes, all in one instant, as it is sent to the host through a queue of this size.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) async fn shipped(
+    dialect: Dialect,
+    text: &[u8],
+    capacity: usize,
+) -> Vec<wire::log::LogLine> {
+    let logs = Logs::of_one_instant_with_capacity(capacity);
+    let mut forwarder = Forwarder {
+        logs: logs.clone(),
+        dialect,
+        source: Source {
+            stream: wire::log::Stream::Stderr,
+            execution_id: "postgres-1".to_owned(),
+        },
+        message: None,
+    };
+    forwarder.read(text).await;
+    logs.state().closing = true;
+    std::iter::from_fn(|| logs.next()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

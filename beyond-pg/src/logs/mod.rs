@@ -11,12 +11,12 @@
 //! Nobody who writes a line ever waits for the network: a backend that finds its pipe full stands
 //! still in the middle of a statement.
 
-mod forward;
+pub(crate) mod forward;
 mod limiter;
 pub(crate) mod lines;
 mod outbox;
 mod own;
-mod severity;
+pub(crate) mod severity;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -115,7 +115,7 @@ impl Logs {
         Logs::of_one_instant_with_capacity(outbox::CAPACITY)
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     fn of_one_instant_with_capacity(capacity: usize) -> Logs {
         Logs::with_capacity(
             clock::now() + std::time::Duration::from_secs(3600),

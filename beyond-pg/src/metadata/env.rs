@@ -23,7 +23,7 @@ pub(crate) fn from_env() -> Metadata {
 
 type ReadFile<'a> = &'a dyn Fn(&Path) -> io::Result<String>;
 
-fn from_vars(
+pub(crate) fn from_vars(
     vars: impl Iterator<Item = (OsString, OsString)>,
     read_file: impl Fn(&Path) -> io::Result<String>,
 ) -> Metadata {

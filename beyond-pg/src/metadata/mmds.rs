@@ -5,6 +5,10 @@
 //! It tells by the one value `application/json` that JSON is wanted; a decorated `Accept` would be
 //! answered with a listing of keys (facts 5.4).
 
+#[cfg(any(test, feature = "fuzzing"))]
+#[path = "mmds_fuzzing.rs"]
+mod fuzzing;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -17,14 +21,20 @@ use hyper::header::{ACCEPT, HOST, HeaderName, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::{Metadata, Source};
 use crate::settings::{Problem, keys};
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use fuzzing::{document_in_answer, document_of, token_in_answer};
+
 const TOKEN_PATH: &str = "/latest/api/token";
 const DOCUMENT_PATH: &str = "/latest/meta-data";
+/// The request for it, in a sentence.
+const DOCUMENT: &str = "GET /latest/meta-data";
 /// The token is used at once; it only has to outlive one request.
 const TOKEN_TTL: (HeaderName, HeaderValue) = (
     HeaderName::from_static("x-metadata-token-ttl-seconds"),
@@ -153,12 +163,8 @@ impl Service {
         if let Some(token) = token {
             request.headers_mut().insert(TOKEN, token);
         }
-        let asked = "GET /latest/meta-data";
-        let answer = self.ask(asked, request).await?;
-        if answer.status != StatusCode::OK {
-            return Err(self.status(asked, &answer));
-        }
-        self.document(&answer.body)
+        let answer = self.ask(DOCUMENT, request).await?;
+        self.document(&answer)
     }
 
     /// A service of version 1 has no tokens and need not know the path: whatever it says other
@@ -168,6 +174,10 @@ impl Service {
         let (name, seconds) = TOKEN_TTL;
         request.headers_mut().insert(name, seconds);
         let answer = self.ask("PUT /latest/api/token", request).await?;
+        self.session_token(answer)
+    }
+
+    fn session_token(&self, answer: Answer) -> Result<Option<HeaderValue>, MmdsError> {
         if answer.status != StatusCode::OK {
             return Ok(None);
         }
@@ -223,7 +233,7 @@ impl Service {
 
     async fn exchange(
         &self,
-        stream: TcpStream,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         asked: &'static str,
         request: Request<Empty<Bytes>>,
     ) -> Result<Answer, MmdsError> {
@@ -256,8 +266,12 @@ impl Service {
         })
     }
 
-    fn document(&self, body: &[u8]) -> Result<Metadata, MmdsError> {
+    fn document(&self, answer: &Answer) -> Result<Metadata, MmdsError> {
         let addr = self.addr;
+        if answer.status != StatusCode::OK {
+            return Err(self.status(DOCUMENT, answer));
+        }
+        let body = &answer.body;
         // The parser's own message might quote the document, and the document holds secrets.
         let document: Value = serde_json::from_slice(body).map_err(|error| MmdsError::NotJson {
             addr,

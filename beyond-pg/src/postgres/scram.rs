@@ -31,7 +31,7 @@ pub(crate) fn matches(stored: &str, password: &Secret) -> bool {
     render(password, &salt, iterations) == stored
 }
 
-fn parse(stored: &str) -> Option<(NonZeroU32, Vec<u8>)> {
+pub(crate) fn parse(stored: &str) -> Option<(NonZeroU32, Vec<u8>)> {
     let (parameters, _keys) = stored.strip_prefix("SCRAM-SHA-256$")?.split_once('$')?;
     let (iterations, salt) = parameters.split_once(':')?;
     Some((iterations.parse().ok()?, STANDARD.decode(salt).ok()?))

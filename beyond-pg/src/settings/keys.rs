@@ -251,7 +251,7 @@ fn has_word(name: &str, word: &str) -> bool {
 }
 
 /// Levenshtein's edit distance, one row at a time.
-fn distance(from: &str, to: &str) -> usize {
+pub(crate) fn distance(from: &str, to: &str) -> usize {
     let to: Vec<char> = to.chars().collect();
     let mut row: Vec<usize> = (0..=to.len()).collect();
     for (i, a) in from.chars().enumerate() {

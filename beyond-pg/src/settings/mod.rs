@@ -15,7 +15,7 @@ mod wal;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use problem::{Problem, Problems, Unsupported};
+pub(crate) use problem::{Problem, Problems, Unsupported, Warning};
 pub(crate) use role::Role;
 pub(crate) use secret::Secret;
 pub(crate) use wal::{Archive, InstanceId, RestoreTarget, Sink};

@@ -328,7 +328,7 @@ impl<'a> Errands<'a> {
 }
 
 /// Line 8 of `postmaster.pid` (`PM_STATUS_READY`, `PM_STATUS_STANDBY`), padded with blanks.
-fn is_accepting(postmaster_pid: &str) -> bool {
+pub(crate) fn is_accepting(postmaster_pid: &str) -> bool {
     matches!(
         postmaster_pid.lines().nth(7).map(str::trim),
         Some("ready" | "standby")

@@ -3,7 +3,7 @@
 
 pub(crate) mod backoff;
 mod child;
-mod errands;
+pub(crate) mod errands;
 mod fallback;
 mod machine;
 mod servers;

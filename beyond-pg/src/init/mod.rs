@@ -1,0 +1,33 @@
+//! What PID 1 does only where the kernel itself started it: a machine of its own, never a container.
+
+pub(crate) mod cmdline;
+
+use std::path::Path;
+
+use crate::init::cmdline::CommandLine;
+use crate::metadata;
+use crate::settings::Warning;
+
+/// Whether the kernel chose the arguments of this process. It hands `/sbin/init` every word that it
+/// does not know itself, and nobody may take those for commands. Until `/proc` is mounted nobody can
+/// tell; a container always has one.
+pub(crate) fn started_by_kernel(root: &Path) -> bool {
+    metadata::has_own_kernel() || (std::process::id() == 1 && !root.join("proc/self").exists())
+}
+
+/// What the command line of this machine's kernel says to PID 1. A container must not ask: what it
+/// would read is its host's.
+pub(crate) fn command_line(root: &Path) -> CommandLine {
+    let path = root.join("proc/cmdline");
+    match std::fs::read(&path) {
+        Ok(bytes) => CommandLine::parse(&String::from_utf8_lossy(&bytes)),
+        Err(error) => CommandLine {
+            stop_budget: None,
+            warnings: vec![Warning(format!(
+                "reading {}: {error}; the options on the kernel's command line are not in force. \
+                 HINT: is /proc mounted?",
+                path.display()
+            ))],
+        },
+    }
+}
