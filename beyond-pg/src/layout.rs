@@ -42,6 +42,11 @@ impl Layout {
         self.major_dir().join("main")
     }
 
+    /// The lock of the postmaster that runs on PGDATA, or of the last one that was killed.
+    pub(crate) fn postmaster_pid(&self) -> PathBuf {
+        self.pgdata().join("postmaster.pid")
+    }
+
     /// What `PGDATA/pg_wal` points at (B-004).
     pub(crate) fn wal(&self) -> PathBuf {
         self.major_dir().join("wal")
@@ -147,6 +152,12 @@ impl Layout {
     /// Folder of Postgres' unix socket.
     pub(crate) fn socket_dir(&self) -> PathBuf {
         self.root.join("var/run/postgresql")
+    }
+
+    /// The lock of the postmaster that listens on the socket; it names a process, too.
+    pub(crate) fn socket_lock(&self) -> PathBuf {
+        let name = format!(".s.PGSQL.{}.lock", wire::ports::DIRECT);
+        self.socket_dir().join(name)
     }
 
     /// Where the platform puts a certificate (I-004).

@@ -13,7 +13,7 @@ use crate::ledger::Ledger;
 use crate::running::{POSTGRES, Running};
 use crate::sql::{Door, Session};
 use crate::stopped::Stopped;
-use crate::until::{Look, until};
+use crate::until::{Look, until, until_true};
 
 /// A machine that clients get in to.
 pub struct Vm {
@@ -104,6 +104,23 @@ impl Vm {
         Ok(())
     }
 
+    /// A backend that computes for ever and looks at nothing else: its process.
+    pub async fn never_ending_statement(&self) -> Result<u32> {
+        let session = self.session(Door::Direct).await?;
+        let pid: i32 = session.ask("SELECT pg_backend_pid()").await?;
+        // Ends with the backend.
+        tokio::spawn(async move { session.sql("DO $$ BEGIN LOOP END LOOP; END $$").await });
+        let query = format!(
+            "SELECT count(*) FROM pg_stat_activity \
+             WHERE pid = {pid} AND state = 'active' AND query LIKE 'DO%'"
+        );
+        until_true(budget::SOON, "the statement runs", async || {
+            Ok(self.ask::<i64>(&query).await? == 1)
+        })
+        .await?;
+        Ok(u32::try_from(pid)?)
+    }
+
     /// The process that all of Postgres hangs on.
     pub async fn postmaster(&self) -> Result<u32> {
         let file = self
@@ -135,8 +152,14 @@ impl Vm {
         self.kill(self.pooler().await?).await
     }
 
-    /// Waits until a client gets in again.
+    /// Waits until a client gets in again, and until the machine has noticed.
     pub async fn is_back(&self) -> Result<()> {
+        self.answers_again().await?;
+        self.expect_log("ready again").await.map(drop)
+    }
+
+    /// Waits until a client gets in again.
+    pub async fn answers_again(&self) -> Result<()> {
         let awaited = format!("clients get in to {} again", self.name());
         until(budget::COMES_BACK, awaited, async || {
             Ok(match self.ask::<i32>("SELECT 1").await {
@@ -144,8 +167,7 @@ impl Vm {
                 Err(error) => Look::NotYet(format!("{error:#}")),
             })
         })
-        .await?;
-        self.expect_log("ready again").await.map(drop)
+        .await
     }
 
     /// Runs a program in it as the server's own account, which the socket lets in.

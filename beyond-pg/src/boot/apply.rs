@@ -58,7 +58,9 @@ impl Disk<'_> {
                 )?;
             }
             DiskStep::RemoveStalePid => {
-                fs::remove_if_present(&layout.pgdata().join("postmaster.pid"))?;
+                // Repeatable. A crash leaves both or, where the socket is in memory, the first.
+                fs::remove_if_present(&layout.postmaster_pid())?;
+                fs::remove_if_present(&layout.socket_lock())?;
             }
             DiskStep::Write { file, text } => {
                 let path = file.path(layout);

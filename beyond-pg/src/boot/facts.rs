@@ -139,7 +139,7 @@ pub(crate) fn observe(
         staging: layout.initdb_staging().exists(),
         wal_link: wal_link(layout)?,
         wal_dir: wal_dir(&layout.wal())?,
-        postmaster_pid: layout.pgdata().join("postmaster.pid").exists(),
+        postmaster_pid: layout.postmaster_pid().exists(),
         aside: free_name(&layout.pgdata()),
         dirs: wanted_dirs(layout)
             .into_iter()

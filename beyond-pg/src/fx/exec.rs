@@ -15,6 +15,7 @@ use nix::unistd::Pid;
 use thiserror::Error;
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 
+use crate::sys::orphan::Orphan;
 use crate::sys::reap::OwnedChildren;
 use crate::sys::user::Account;
 
@@ -239,6 +240,11 @@ pub(crate) fn signal(pid: u32, signal: Signal) -> Result<(), nix::Error> {
         Ok(()) | Err(nix::Error::ESRCH) => Ok(()),
         Err(errno) => Err(errno),
     }
+}
+
+/// The children that nobody awaits, dead ones among them.
+pub(crate) fn orphans() -> Vec<Orphan> {
+    CHILDREN.orphans()
 }
 
 /// Takes the dead children that nobody awaits.

@@ -119,7 +119,7 @@ impl<'a> Errands<'a> {
     /// log a FATAL for every knock during recovery.
     async fn await_postgres(&self) {
         self.note_control_data().await;
-        let path = self.layout.pgdata().join("postmaster.pid");
+        let path = self.layout.postmaster_pid();
         while !fs::read_to_string(&path).is_ok_and(|text| is_accepting(&text)) {
             clock::pause(GLANCE).await;
         }

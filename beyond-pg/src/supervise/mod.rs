@@ -1,6 +1,7 @@
 //! The supervisor: turns what happens into events, asks the machine, and does what it says. This is
 //! the only `select!` of the process, and the only place where a server is started or signalled.
 
+mod aftermath;
 pub(crate) mod backoff;
 mod child;
 pub(crate) mod errands;
@@ -30,7 +31,7 @@ use crate::rpc::{Concern, Desk, Lifecycle};
 use crate::settings::{LogShipping, Settings};
 use crate::supervise::errands::Errands;
 use crate::supervise::machine::{Action, Errand, Event, Machine, Server, StopBudget};
-use crate::supervise::servers::Servers;
+use crate::supervise::servers::{Exit, Servers};
 
 /// Total time for a stop (contract 8).
 pub(crate) const STOP_BUDGET: Duration = Duration::from_secs(30);
@@ -199,7 +200,7 @@ impl<'a> Supervisor<'a> {
             errands,
             link,
             desk,
-            servers: Servers::default(),
+            servers: Servers::new(errands.layout.clone(), errands.observed.owners.postgres),
             machine,
             first,
             under_way: None,
@@ -225,32 +226,41 @@ impl<'a> Supervisor<'a> {
 
     async fn next_event(&mut self, signals: &mut Signals<'_>) -> Event {
         let deadline = self.machine.deadline();
-        tokio::select! {
-            () = signals.stop() => {
-                tracing::info!("asked to stop");
-                self.desk.tell(Lifecycle::Stopping);
-                Event::StopRequested
+        loop {
+            tokio::select! {
+                () = signals.stop() => {
+                    tracing::info!("asked to stop");
+                    self.desk.tell(Lifecycle::Stopping);
+                    return Event::StopRequested;
+                }
+                () = self.desk.reload_requested() => {
+                    tracing::info!("asked to reload");
+                    return Event::ReloadRequested;
+                }
+                exit = self.servers.exit() => match exit {
+                    // Clients notice now; the machine goes on when what it left behind is gone.
+                    Exit::Died(Server::Postgres, how) => self.note_exit(Server::Postgres, &how),
+                    Exit::Died(Server::Pooler, how) => {
+                        self.note_exit(Server::Pooler, &how);
+                        return Event::Exited(Server::Pooler);
+                    }
+                    Exit::Gone(server) => return Event::Exited(server),
+                },
+                event = finished(&mut self.under_way) => return event,
+                () = clock::until(deadline) => return Event::DeadlinePassed,
             }
-            () = self.desk.reload_requested() => {
-                tracing::info!("asked to reload");
-                Event::ReloadRequested
-            }
-            (server, end) = self.servers.exited() => self.note_exit(server, &end),
-            event = finished(&mut self.under_way) => event,
-            () = clock::until(deadline) => Event::DeadlinePassed,
         }
     }
 
-    fn note_exit(&self, server: Server, end: &str) -> Event {
+    fn note_exit(&self, server: Server, how: &str) {
         // Without either of the two no client gets in.
         self.link.announce(false);
         if self.machine.is_stopping() {
-            tracing::info!("{server} ended: {end}");
+            tracing::info!("{server} ended: {how}");
         } else {
             self.desk.tell(Lifecycle::Starting);
-            tracing::warn!("{server} ended by itself: {end}");
+            tracing::warn!("{server} ended by itself: {how}");
         }
-        Event::Exited(server)
     }
 
     fn perform(&mut self, action: &Action) -> Performed {

@@ -4,15 +4,33 @@ use std::future::pending;
 
 use wire::log::Stream;
 
+use crate::fx::clock;
 use crate::fx::exec::{self, ExecError, Output, Program, Running};
+use crate::layout::Layout;
 use crate::logs::{self, Dialect, Logs, Source};
+use crate::supervise::aftermath::Aftermath;
 use crate::supervise::machine::{Server, Signal};
+use crate::sys::user::Account;
 
 /// What runs, and how often each was started.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Servers {
+    layout: Layout,
+    /// Whose processes they are.
+    account: Account,
     postgres: Process,
+    /// The postmaster has ended and may have left something behind.
+    aftermath: Option<Aftermath>,
     pooler: Process,
+}
+
+/// How a server's end proceeds.
+#[derive(Debug)]
+pub(super) enum Exit {
+    /// Its process has ended, and how.
+    Died(Server, String),
+    /// Nothing of it is left: it can be started again.
+    Gone(Server),
 }
 
 #[derive(Debug, Default)]
@@ -23,6 +41,16 @@ struct Process {
 }
 
 impl Servers {
+    pub(super) fn new(layout: Layout, account: Account) -> Servers {
+        Servers {
+            layout,
+            account,
+            postgres: Process::default(),
+            aftermath: None,
+            pooler: Process::default(),
+        }
+    }
+
     /// Starts a server; what it writes goes to the host when there is one, and else to our stderr.
     pub(super) fn start(
         &mut self,
@@ -73,12 +101,24 @@ impl Servers {
         }
     }
 
-    /// Waits until a server that runs has ended, and says which and how; for ever when none runs.
-    pub(super) async fn exited(&mut self) -> (Server, String) {
-        tokio::select! {
-            end = self.postgres.exited() => (Server::Postgres, end),
-            end = self.pooler.exited() => (Server::Pooler, end),
+    /// Waits until a server dies, and then until nothing of it is left; for ever when none runs. May be
+    /// dropped and called again.
+    pub(super) async fn exit(&mut self) -> Exit {
+        let (layout, account) = (&self.layout, self.account);
+        let exit = tokio::select! {
+            how = self.postgres.exited() => Exit::Died(Server::Postgres, how),
+            how = self.pooler.exited() => Exit::Died(Server::Pooler, how),
+            () = is_over(&mut self.aftermath, layout, account) => Exit::Gone(Server::Postgres),
+        };
+        match exit {
+            Exit::Died(Server::Postgres, _) => {
+                self.aftermath = Some(Aftermath::begin(clock::now()));
+            }
+            Exit::Gone(Server::Postgres) => self.aftermath = None,
+            // It is one process.
+            Exit::Died(Server::Pooler, _) | Exit::Gone(Server::Pooler) => {}
         }
+        exit
     }
 
     fn of(&mut self, server: Server) -> &mut Process {
@@ -100,5 +140,12 @@ impl Process {
         };
         self.running = None;
         end
+    }
+}
+
+async fn is_over(aftermath: &mut Option<Aftermath>, layout: &Layout, account: Account) {
+    match aftermath {
+        Some(aftermath) => aftermath.is_over(layout, account).await,
+        None => pending().await,
     }
 }

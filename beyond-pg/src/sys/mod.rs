@@ -3,6 +3,7 @@
 //! Every `unsafe` block of this crate lives below here, one system call each.
 
 pub(crate) mod net;
+pub(crate) mod orphan;
 pub(crate) mod reap;
 pub(crate) mod user;
 pub(crate) mod volume_lock;

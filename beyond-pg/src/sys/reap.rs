@@ -13,6 +13,8 @@ use std::sync::Mutex;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+use crate::sys::orphan::Orphan;
+
 /// PIDs of the children that some handle waits for.
 #[derive(Debug, Default)]
 pub(crate) struct OwnedChildren {
@@ -38,6 +40,19 @@ impl OwnedChildren {
         if let Ok(pid) = i32::try_from(pid) {
             self.lock().remove(&pid);
         }
+    }
+
+    /// Every child that no handle owns: PID 1 has it because its parent died.
+    ///
+    /// Its number stays its own for as long as nobody reaps, so that a signal that is sent before
+    /// [`OwnedChildren::reap_orphans`] is called again reaches this process or none.
+    pub(crate) fn orphans(&self) -> Vec<Orphan> {
+        let pids = self.lock();
+        children_of_this_process()
+            .into_iter()
+            .filter(|pid| !pids.contains(pid))
+            .filter_map(Orphan::look)
+            .collect()
     }
 
     /// Waits for every dead child that no handle owns. Returns how many there were.

@@ -2,6 +2,7 @@
 //! it is done is the language's business (`e2e/src`).
 
 mod boot;
+mod children;
 mod configuration;
 mod crash;
 mod cut;

@@ -1,0 +1,90 @@
+//! Processes of a machine that end as nobody asked them to.
+
+use anyhow::ensure;
+use e2e::disk::PGDATA;
+use e2e::{Door, Outcome, scenario};
+
+/// A postmaster that the kernel kills leaves a backend behind that is too busy to notice and keeps
+/// the shared memory, which no new postmaster starts beside. It is ended, and clients get in.
+#[tokio::test]
+async fn a_backend_that_outlives_its_postmaster_keeps_nobody_out() -> Outcome {
+    scenario(async |world| {
+        let db = world.vm("db").boot().await?;
+        let mut ledger = db.keep_writing(Door::Direct).await?;
+        let busy = db.never_ending_statement().await?;
+        ledger.reaches(100).await?;
+        db.crash_postgres().await?;
+        let promise = ledger.cut_off().await?;
+
+        db.is_back().await?;
+        promise.is_kept_by(&db).await?;
+        let processes = db.processes().await?;
+        ensure!(
+            processes.iter().all(|process| process.pid != busy),
+            "{processes:?}"
+        );
+        Ok(())
+    })
+    .await
+}
+
+/// A statement that wants more memory than the machine has is killed by the kernel. Postgres restarts
+/// its backends, PID 1 does not interfere, and what was acknowledged is there.
+#[tokio::test]
+async fn a_backend_that_the_kernel_kills_for_its_memory_costs_no_acknowledged_row() -> Outcome {
+    scenario(async |world| {
+        let db = world.vm("db").memory("512m").boot().await?;
+        let mut ledger = db.keep_writing(Door::Direct).await?;
+        ledger.reaches(100).await?;
+        let postmaster = db.postmaster().await?;
+        let greedy = db.session(Door::Pooled).await?;
+        let asked = greedy.sql("SELECT length(repeat('x', 1000000000))").await;
+        ensure!(asked.is_err(), "512 MB were enough for 1 GB");
+        let promise = ledger.cut_off().await?;
+
+        db.answers_again().await?;
+        promise.is_kept_by(&db).await?;
+        db.expect_log("was terminated by signal 9: Killed").await?;
+        ensure!(db.postmaster().await? == postmaster, "PID 1 interfered");
+        db.says_health("ready").await
+    })
+    .await
+}
+
+/// Numbers of processes repeat. A lock that a killed postmaster has left and that names a process which
+/// lives, by then somebody else's, keeps no new postmaster from starting.
+#[tokio::test]
+async fn a_lock_that_names_somebody_elses_process_keeps_nobody_out() -> Outcome {
+    scenario(async |world| {
+        let db = world.vm("db").boot().await?;
+        let (postmaster, somebody) = (db.postmaster().await?, db.pooler().await?);
+        let locks = format!("{PGDATA}/postmaster.pid /run/postgresql/.s.PGSQL.*.lock");
+        db.shell(&format!(
+            "sed -i '1s/.*/{somebody}/' {locks} && kill -KILL {postmaster}"
+        ))
+        .await?;
+        db.is_back().await?;
+        ensure!(db.pooler().await? == somebody);
+        Ok(())
+    })
+    .await
+}
+
+/// The same after the power was cut: PID 1 is in every machine, and what ran in the last one has its
+/// like in the next.
+#[tokio::test]
+async fn a_lock_of_the_last_boot_keeps_no_machine_from_booting() -> Outcome {
+    scenario(async |world| {
+        let mut db = world.vm("db").boot().await?;
+        for pid in [1, db.postmaster().await?, db.pooler().await?] {
+            let cut = db.crash().await?;
+            cut.on_volume(&format!("sed -i '1s/.*/{pid}/' {PGDATA}/postmaster.pid"))
+                .await?;
+            db = cut.boot().await?;
+            db.expect_log("remove the postmaster.pid of a machine that is gone")
+                .await?;
+        }
+        Ok(())
+    })
+    .await
+}
