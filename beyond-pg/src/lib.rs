@@ -10,6 +10,7 @@ mod conf;
 pub mod fuzz;
 mod fx;
 mod hooks;
+mod inheritance;
 mod init;
 mod last_good;
 mod layout;

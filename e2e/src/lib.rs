@@ -60,7 +60,7 @@ pub use fake_substrate::machine::state::State;
 pub use guest::Guest;
 pub use ledger::{Ledger, Promise};
 pub use plain::{DockerRun, Plain};
-pub use processes::Process;
+pub use processes::{Given, Process};
 pub use record::{BootRecord, Wal};
 pub use running::{Running, Starting};
 pub use scenario::{Failed, Outcome, scenario};

@@ -1,5 +1,9 @@
 //! The processes of a machine, as proc(5) tells them.
 
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+
 /// Prints `pid ppid state uid command line` for each. By /proc rather than ps, which cannot tell a
 /// zombie's command line from a kernel thread's.
 pub(crate) const LISTING: &str = r#"
@@ -26,6 +30,55 @@ pub struct Process {
     pub argv: String,
 }
 
+/// Prints, for the process in `$1`, what it was given beside its command line; the environment only to
+/// its own account and to nobody else.
+pub(crate) const GIVEN: &str = r#"
+echo "oom_score_adj $(cat "/proc/$1/oom_score_adj")"
+sed -n 's/^Umask:\t/umask /p' "/proc/$1/status"
+sed -nE 's/^Max (core file size|stack size|open files) +([^ ]+) +([^ ]+).*/\1:\2:\3/p' "/proc/$1/limits"
+tr '\0' '\n' < "/proc/$1/environ" 2>/dev/null | sed -n 's/^PATH=/path /p'
+"#;
+
+/// What a process was given beside its command line.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Given {
+    /// How much the kernel spares it when memory runs out; -1000 is altogether.
+    pub oom_score_adj: i32,
+    /// As in `0077`.
+    pub umask: String,
+    /// Where it looks for programs; `None` for a process whose environment is not shown.
+    pub path: Option<String>,
+    /// Soft and hard limits, `unlimited` as such.
+    pub limits: BTreeMap<String, (String, String)>,
+}
+
+impl Given {
+    pub(crate) fn read(printed: &str) -> Result<Self> {
+        let mut given = Self::default();
+        for line in printed.lines() {
+            let mut limit = line.splitn(3, ':');
+            if let Some(("oom_score_adj", score)) = line.split_once(' ') {
+                given.oom_score_adj = score.parse()?;
+            } else if let Some(umask) = line.strip_prefix("umask ") {
+                given.umask = umask.to_owned();
+            } else if let Some(path) = line.strip_prefix("path ") {
+                given.path = Some(path.to_owned());
+            } else if let (Some(name), Some(soft), Some(hard)) =
+                (limit.next(), limit.next(), limit.next())
+            {
+                let pair = (soft.to_owned(), hard.to_owned());
+                given.limits.insert(name.to_owned(), pair);
+            }
+        }
+        Ok(given)
+    }
+
+    /// The soft limit of that name in proc(5).
+    pub fn soft(&self, limit: &str) -> &str {
+        self.limits.get(limit).map_or("none", |(soft, _)| soft)
+    }
+}
+
 pub(crate) fn read(listing: &str) -> Vec<Process> {
     let process = |line: &str| {
         let mut words = line.splitn(5, ' ');
@@ -42,7 +95,7 @@ pub(crate) fn read(listing: &str) -> Vec<Process> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Process, read};
+    use super::{Given, Process, read};
 
     #[test]
     fn a_zombie_without_a_command_line_is_a_process_too() {
@@ -68,5 +121,14 @@ mod tests {
                 zombie
             ]
         );
+    }
+
+    #[test]
+    fn what_a_process_was_given_is_read() {
+        let printed = "oom_score_adj -1000\numask 0077\nopen files:1024:unlimited\npath /a:/b\n";
+        let given = Given::read(printed).unwrap();
+        assert_eq!((given.oom_score_adj, given.umask.as_str()), (-1000, "0077"));
+        assert_eq!(given.soft("open files"), "1024");
+        assert_eq!(given.path.as_deref(), Some("/a:/b"));
     }
 }

@@ -14,7 +14,7 @@ use tokio::io::AsyncWriteExt as _;
 use crate::budget;
 use crate::disk::{BOOTED, Tree, UNTOUCHED};
 use crate::guest::Guest;
-use crate::processes::{self, Process};
+use crate::processes::{self, Given, Process};
 use crate::record::BootRecord;
 use crate::stopped::Stopped;
 use crate::until::{Look, until, within};
@@ -171,6 +171,12 @@ impl Running {
     /// Its processes.
     pub async fn processes(&self) -> Result<Vec<Process>> {
         Ok(processes::read(&self.shell(processes::LISTING).await?))
+    }
+
+    /// What one of its processes was given, looked at as that user.
+    pub async fn given(&self, user: &str, pid: u32) -> Result<Given> {
+        let argv = ["/bin/sh", "-c", processes::GIVEN, "given", &pid.to_string()];
+        Given::read(&self.run(user, &argv).await?)
     }
 
     /// SIGKILL of one process in it.

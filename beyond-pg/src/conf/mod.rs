@@ -18,7 +18,7 @@ mod tuning;
 #[cfg(test)]
 mod golden_tests;
 #[cfg(test)]
-mod reference_tests;
+pub(crate) mod reference_tests;
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! `docs/settings.md` cannot drift from the tables it describes (facts 94).
+//! The pages under docs cannot drift from the tables they describe (facts 94).
 
 use std::fmt::Write;
 use std::path::Path;
@@ -72,22 +72,33 @@ fn with_table(text: &str, name: &str, table: &str) -> String {
     format!("{before}{begin}{table}{end}{after}")
 }
 
-#[test]
+/// The named tables of a page under docs are what the code would write.
 #[expect(
     clippy::disallowed_methods,
     reason = "a page in the checkout need not be atomic"
 )]
-fn the_reference_names_every_setting_and_every_file() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/settings.md");
-    let page = std::fs::read_to_string(&path).unwrap();
-    let fresh = with_table(&page, "settings", &settings_table());
-    let fresh = with_table(&fresh, "files", &files_table());
+pub(crate) fn must_be_fresh(page: &str, tables: &[(&str, String)]) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../docs")
+        .join(page);
+    let written = std::fs::read_to_string(&path).unwrap();
+    let fresh = tables.iter().fold(written.clone(), |text, (name, table)| {
+        with_table(&text, name, table)
+    });
     if updating() {
         std::fs::write(&path, &fresh).unwrap();
         return;
     }
     assert!(
-        page == fresh,
-        "docs/settings.md is stale; UPDATE_GOLDEN=1 rewrites its tables"
+        written == fresh,
+        "docs/{page} is stale; UPDATE_GOLDEN=1 rewrites its tables"
+    );
+}
+
+#[test]
+fn the_reference_names_every_setting_and_every_file() {
+    must_be_fresh(
+        "settings.md",
+        &[("settings", settings_table()), ("files", files_table())],
     );
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::fx::exec::Program;
+use crate::inheritance::Process;
 use crate::layout::Layout;
 use crate::sys::user::Account;
 
@@ -54,7 +55,11 @@ pub(crate) fn controldata(layout: &Layout, user: Account) -> Program {
 
 /// The postmaster, with `conf` as its `postgresql.conf`.
 pub(crate) fn postmaster(layout: &Layout, user: Account, conf: &Path) -> Program {
+    let spared = Process::OfPostmaster.oom_score_adj();
     program(layout, "postgres", user)
+        // Each of its children writes this there for itself: none inherits what spares the postmaster.
+        .env("PG_OOM_ADJUST_FILE", "/proc/self/oom_score_adj")
+        .env("PG_OOM_ADJUST_VALUE", spared.to_string())
         .arg("-D")
         .arg(layout.pgdata())
         .arg("-c")

@@ -32,6 +32,7 @@ use crate::settings::{LogShipping, Settings};
 use crate::supervise::errands::Errands;
 use crate::supervise::machine::{Action, Errand, Event, Machine, Server, StopBudget};
 use crate::supervise::servers::{Exit, Servers};
+use crate::sys::limits;
 
 /// Total time for a stop (contract 8).
 pub(crate) const STOP_BUDGET: Duration = Duration::from_secs(30);
@@ -112,6 +113,7 @@ pub(crate) async fn run(
     options: Options,
     link: &Link,
 ) -> Result<End, SupervisorError> {
+    limits::bequeath();
     let desk = Desk::new(layout.clone());
     desk.open();
     let mut signals = Signals::listen(link, &desk)?;

@@ -6,10 +6,12 @@ use wire::log::Stream;
 
 use crate::fx::clock;
 use crate::fx::exec::{self, ExecError, Output, Program, Running};
+use crate::inheritance;
 use crate::layout::Layout;
 use crate::logs::{self, Dialect, Logs, Source};
 use crate::supervise::aftermath::Aftermath;
 use crate::supervise::machine::{Server, Signal};
+use crate::sys::oom;
 use crate::sys::user::Account;
 
 /// What runs, and how often each was started.
@@ -22,6 +24,8 @@ pub(super) struct Servers {
     /// The postmaster has ended and may have left something behind.
     aftermath: Option<Aftermath>,
     pooler: Process,
+    /// That the kernel is not told whom to spare was said.
+    unspared: bool,
 }
 
 /// How a server's end proceeds.
@@ -48,6 +52,7 @@ impl Servers {
             postgres: Process::default(),
             aftermath: None,
             pooler: Process::default(),
+            unspared: false,
         }
     }
 
@@ -60,25 +65,37 @@ impl Servers {
     ) -> Result<(), ExecError> {
         let process = self.of(server);
         process.starts += 1;
-        let (name, dialect) = match server {
-            Server::Postgres => ("postgres", Dialect::Postgres),
-            Server::Pooler => ("pgbouncer", Dialect::PgBouncer),
+        let running = match logs {
+            None => program.start(Output::Inherited)?,
+            Some(logs) => {
+                let mut running = program.start(Output::Piped)?;
+                forward(server, process.starts, &mut running, logs);
+                running
+            }
         };
-        let Some(logs) = logs else {
-            process.running = Some(program.start(Output::Inherited)?);
-            return Ok(());
-        };
-        let mut running = program.start(Output::Piped)?;
-        if let Some((stdout, stderr)) = running.take_pipes() {
-            let source = |stream| Source {
-                stream,
-                execution_id: format!("{name}-{}", process.starts),
-            };
-            logs::forward(logs, dialect, source(Stream::Stdout), stdout);
-            logs::forward(logs, dialect, source(Stream::Stderr), stderr);
-        }
+        let pid = running.pid();
         process.running = Some(running);
+        if let Some(pid) = pid {
+            self.spare(server, pid);
+        }
         Ok(())
+    }
+
+    /// Tells the kernel how little it gains by killing this server; it has no child yet. Best effort: a
+    /// plain container has no CAP_SYS_RESOURCE, and whoever runs it has chosen the score.
+    fn spare(&mut self, server: Server, pid: u32) {
+        let process = match server {
+            Server::Postgres => inheritance::Process::Postmaster,
+            Server::Pooler => inheritance::Process::Pooler,
+        };
+        if let Err(error) = oom::set_score_adj(pid, process.oom_score_adj())
+            && !std::mem::replace(&mut self.unspared, true)
+        {
+            tracing::info!(
+                "the kernel is not told to spare {server} when memory runs out: {error}; that needs \
+                 CAP_SYS_RESOURCE"
+            );
+        }
     }
 
     /// Sends it, when that server runs.
@@ -127,6 +144,23 @@ impl Servers {
             Server::Pooler => &mut self.pooler,
         }
     }
+}
+
+/// Sends what a server writes to the host, line by line.
+fn forward(server: Server, run: u64, running: &mut Running, logs: &Logs) {
+    let (name, dialect) = match server {
+        Server::Postgres => ("postgres", Dialect::Postgres),
+        Server::Pooler => ("pgbouncer", Dialect::PgBouncer),
+    };
+    let Some((stdout, stderr)) = running.take_pipes() else {
+        return;
+    };
+    let source = |stream| Source {
+        stream,
+        execution_id: format!("{name}-{run}"),
+    };
+    logs::forward(logs, dialect, source(Stream::Stdout), stdout);
+    logs::forward(logs, dialect, source(Stream::Stderr), stderr);
 }
 
 impl Process {

@@ -2,7 +2,9 @@
 //!
 //! Every `unsafe` block of this crate lives below here, one system call each.
 
+pub(crate) mod limits;
 pub(crate) mod net;
+pub(crate) mod oom;
 pub(crate) mod orphan;
 pub(crate) mod reap;
 pub(crate) mod user;

@@ -1,6 +1,6 @@
 //! Processes of a machine that end as nobody asked them to.
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use e2e::disk::PGDATA;
 use e2e::{Door, Outcome, scenario};
 
@@ -84,6 +84,61 @@ async fn a_lock_of_the_last_boot_keeps_no_machine_from_booting() -> Outcome {
             db.expect_log("remove the postmaster.pid of a machine that is gone")
                 .await?;
         }
+        Ok(())
+    })
+    .await
+}
+
+/// Limits, umask and search path of every process are the ones that the image chose, whatever the
+/// machine was started with. The kernel can be told whom to spare only by a machine with
+/// CAP_SYS_RESOURCE; one without says so once and goes on.
+#[tokio::test]
+async fn every_process_has_the_limits_that_were_chosen_for_it() -> Outcome {
+    scenario(async |world| {
+        let db = world.vm("db").boot().await?;
+        let direct = db.session(Door::Direct).await?;
+        let backend: i32 = direct.ask("SELECT pg_backend_pid()").await?;
+        let auxiliary = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'";
+        let auxiliary: i32 = direct.ask(auxiliary).await?;
+
+        // A shell of the container has what the container was started with.
+        let hard: u64 = db.shell("ulimit -Hn").await?.trim().parse()?;
+        let score: i32 = db
+            .shell("cat /proc/self/oom_score_adj")
+            .await?
+            .trim()
+            .parse()?;
+        let open_files = hard.min(65_536).to_string();
+        let of_postgres = [
+            db.postmaster().await?,
+            u32::try_from(backend)?,
+            u32::try_from(auxiliary)?,
+            db.pooler().await?,
+        ];
+        for pid in of_postgres.into_iter().chain([1]) {
+            let given = db.given("root", pid).await?;
+            ensure!(given.soft("open files") == open_files, "{pid}: {given:?}");
+            ensure!(given.soft("core file size") == "0", "{pid}: {given:?}");
+            ensure!(given.soft("stack size") == "8388608", "{pid}: {given:?}");
+            ensure!(given.umask == "0077", "{pid}: {given:?}");
+            ensure!(given.oom_score_adj == score, "{pid}: {given:?}");
+        }
+
+        let pooler = db.given("postgres", db.pooler().await?).await?;
+        direct
+            .sql("CREATE TEMP TABLE t (path text); COPY t FROM PROGRAM 'printenv PATH'")
+            .await?;
+        let of_a_backend: String = direct.ask("SELECT path FROM t").await?;
+        for path in [of_a_backend, pooler.path.context("no PATH")?] {
+            ensure!(path.starts_with("/usr/lib/postgresql/18/bin/:/"), "{path}");
+        }
+
+        db.crash_postgres().await?;
+        db.is_back().await?;
+        let said = "the kernel is not told to spare Postgres when memory runs out";
+        let log = db.log().await?;
+        let times = log.iter().filter(|line| line.contains(said)).count();
+        ensure!(times == 1, "said {times} times");
         Ok(())
     })
     .await
