@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use fake_substrate::machine::state::State;
-use wire::rpc::Response;
+use wire::rpc::{Health, Response};
 
 use crate::budget;
 use crate::running::Running;
@@ -33,7 +33,32 @@ impl Running {
     }
 }
 
+impl Running {
+    /// Waits until its health has a complaint with all of these words; answers that health.
+    pub async fn complains(&self, words: &[&str]) -> Result<Health> {
+        let awaited = format!("{} complains of {words:?}", self.name());
+        until(budget::COMES_BACK, awaited, async || {
+            let health = self.rpc("health").await?.health.unwrap_or_default();
+            let has_all = |complaint: &String| words.iter().all(|word| complaint.contains(word));
+            Ok(if health.degraded.iter().any(has_all) {
+                Look::Found(health)
+            } else {
+                Look::NotYet(format!("{health:?}"))
+            })
+        })
+        .await
+    }
+}
+
 impl Vm {
+    /// It must serve and have nothing to complain of.
+    pub async fn is_well(&self) -> Result<()> {
+        self.says_health("ready").await?;
+        let health = self.rpc("health").await?.health.unwrap_or_default();
+        ensure!(health.degraded.is_empty(), "{health:?}");
+        Ok(())
+    }
+
     /// Waits until a new session sees this value.
     pub async fn comes_to_show(&self, setting: &str, value: &str) -> Result<()> {
         until(budget::SOON, format!("{setting} is {value}"), async || {

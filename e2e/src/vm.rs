@@ -1,6 +1,7 @@
 //! A machine that clients get in to.
 
 use std::ops::Deref;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use fake_substrate::machine::metadata::Login;
@@ -150,6 +151,45 @@ impl Vm {
     /// SIGKILL of the pooler.
     pub async fn crash_pooler(&self) -> Result<()> {
         self.kill(self.pooler().await?).await
+    }
+
+    /// Kills the pooler and takes its port before it is back: answers who has it now.
+    pub async fn squat(&self, door: Door) -> Result<u32> {
+        let port = door.port();
+        let pooler = self.pooler().await?;
+        // Taken as soon as it is free: the pooler is started again within a tenth of a second.
+        let program = format!(
+            "import os, socket, time\n\
+             squatter = socket.socket(socket.AF_INET6)\n\
+             squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)\n\
+             os.kill({pooler}, 9)\n\
+             while True:\n    \
+                 try: squatter.bind(('::', {port})); break\n    \
+                 except OSError: pass\n\
+             squatter.listen()\n\
+             print(os.getpid(), flush=True)\n\
+             os.close(1)\n\
+             time.sleep(100000)\n"
+        );
+        self.shell(&format!("cat > /tmp/squat <<'END'\n{program}END"))
+            .await?;
+        let began = self
+            .shell("mkfifo /tmp/squatter; python3 /tmp/squat >/tmp/squatter 2>/tmp/squat.err & cat /tmp/squatter")
+            .await?;
+        began.trim().parse().context("nobody took the port")
+    }
+
+    /// How long the machine said each time that it waits before it starts a server again.
+    pub async fn restarts(&self, server: &str) -> Result<Vec<Duration>> {
+        let begin = format!("{server} is started again in ");
+        let log = self.log().await?;
+        let wait = |line: &String| {
+            let (_, rest) = line.split_once(&begin)?;
+            Some(Duration::from_millis(
+                rest.strip_suffix(" ms")?.parse().ok()?,
+            ))
+        };
+        Ok(log.iter().filter_map(wait).collect())
     }
 
     /// Waits until a client gets in again, and until the machine has noticed.

@@ -216,18 +216,24 @@ fn wal_dir(path: &Path) -> Result<WalDir, FactsError> {
 fn files(layout: &Layout, owners: Owners) -> Result<BTreeMap<ConfFile, FileState>, FactsError> {
     ConfFile::ALL
         .into_iter()
-        .map(|file| {
-            let path = file.path(layout);
-            let state = match read(&path)? {
-                None => FileState::Absent,
-                Some(text) => FileState::Present {
-                    text,
-                    right_mode_and_owner: is_right(&path, file.mode(), owners.postgres),
-                },
-            };
-            Ok((file, state))
-        })
+        .map(|file| Ok((file, look_at(layout, owners, file)?)))
         .collect()
+}
+
+/// How one of our files is now.
+pub(crate) fn look_at(
+    layout: &Layout,
+    owners: Owners,
+    file: ConfFile,
+) -> Result<FileState, FactsError> {
+    let path = file.path(layout);
+    Ok(match read(&path)? {
+        None => FileState::Absent,
+        Some(text) => FileState::Present {
+            text,
+            right_mode_and_owner: is_right(&path, file.mode(), owners.postgres),
+        },
+    })
 }
 
 fn tls(layout: &Layout, now: i64) -> Result<TlsFacts, FactsError> {

@@ -21,6 +21,7 @@ use crate::boot::facts::{Facts, FactsError, Owners};
 use crate::boot::journal::{BootRecord, Journal, StopAfter};
 use crate::boot::plan::{Boot, Refusal};
 use crate::boot::step::Plan;
+use crate::conf::ConfFile;
 use crate::fx::clock;
 use crate::layout::Layout;
 use crate::machine::{Machine, MachineError};
@@ -70,6 +71,8 @@ pub(crate) enum BootError {
         step: String,
         source: ApplyError,
     },
+    #[error("putting a file right failed: {step}")]
+    Restore { step: String, source: ApplyError },
     #[error(
         "{} is held by another machine or process. Nothing was changed.\n\
          HINT: stop the other one first; two postmasters on one volume destroy it", path.display()
@@ -124,6 +127,10 @@ pub(crate) fn observe(layout: &Layout, settings: Settings) -> Result<Observed, B
 
 impl Observed {
     pub(crate) fn plan(&self, layout: &Layout) -> Result<Plan, Refusal> {
+        self.boot(layout).plan(&self.facts)
+    }
+
+    fn boot<'a>(&'a self, layout: &'a Layout) -> Boot<'a> {
         Boot {
             settings: &self.settings,
             machine: &self.machine,
@@ -131,7 +138,36 @@ impl Observed {
             layout,
             holds_volume: self.lock.is_some(),
         }
-        .plan(&self.facts)
+    }
+
+    /// Makes a file that is not as this boot left it as it should be again.
+    pub(crate) async fn restore(&self, layout: &Layout, file: ConfFile) -> Result<(), BootError> {
+        let mut facts = self.facts.clone();
+        facts
+            .files
+            .insert(file, facts::look_at(layout, self.owners, file)?);
+        let Some(step) = self.boot(layout).conf(file, &facts) else {
+            return Ok(());
+        };
+        tracing::warn!(
+            "{} was changed since the boot: {step}",
+            file.path(layout).display()
+        );
+        let disk = self.disk(layout);
+        disk.apply(&step)
+            .await
+            .map_err(|source| BootError::Restore {
+                step: step.to_string(),
+                source,
+            })
+    }
+
+    fn disk<'a>(&self, layout: &'a Layout) -> Disk<'a> {
+        Disk {
+            layout,
+            owners: self.owners,
+            now: self.now,
+        }
     }
 
     /// A journal for this plan, with what is known before the first step.
@@ -153,11 +189,7 @@ impl Observed {
         plan: &Plan,
         journal: &mut Journal,
     ) -> Result<(), BootError> {
-        let disk = Disk {
-            layout,
-            owners: self.owners,
-            now: self.now,
-        };
+        let disk = self.disk(layout);
         for (index, step) in plan.disk.iter().enumerate() {
             let number = index + 1;
             journal.begin(clock::now(), number, step);

@@ -193,7 +193,8 @@ impl Boot<'_> {
         Some(DiskStep::IssueCertificate { why })
     }
 
-    fn conf(&self, file: ConfFile, facts: &Facts) -> Option<DiskStep> {
+    /// What makes one file as it should be, if it is not.
+    pub(crate) fn conf(&self, file: ConfFile, facts: &Facts) -> Option<DiskStep> {
         let remade = self.is_remade(facts, &file.path(self.layout));
         let now = match facts.files.get(&file) {
             Some(state) if !remade => state,

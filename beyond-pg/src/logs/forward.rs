@@ -5,35 +5,40 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use crate::fx::clock;
 use crate::logs::lines::{Line, Lines};
 use crate::logs::severity::{self, Dialect, Place, Severity};
-use crate::logs::{Logs, Message, Source};
+use crate::logs::{LastWords, Logs, Message, Source};
 
 /// What a pipe holds by default: one read empties it.
 const PIPE: usize = 64 * 1024;
 
-/// Forwards what a child writes, in a task of its own that ends with the pipe.
+/// Forwards what a child writes, in a task of its own that ends with the pipe. Answers what will have
+/// been its last words by then.
 pub(crate) fn forward(
     logs: &Logs,
     dialect: Dialect,
     source: Source,
     pipe: impl AsyncRead + Unpin + Send + 'static,
-) {
+) -> LastWords {
+    let last_words = LastWords::default();
     logs.reader_begins();
     let mut forwarder = Forwarder {
         logs: logs.clone(),
         dialect,
         source,
+        last_words: last_words.clone(),
         message: None,
     };
     tokio::spawn(async move {
         forwarder.read(pipe).await;
         forwarder.logs.reader_ended();
     });
+    last_words
 }
 
 struct Forwarder {
     logs: Logs,
     dialect: Dialect,
     source: Source,
+    last_words: LastWords,
     message: Option<Message>,
 }
 
@@ -60,6 +65,9 @@ impl Forwarder {
     fn take(&mut self, line: Line) {
         let now = clock::now();
         let place = severity::place(self.dialect, &line.text);
+        if let Some(severity) = begins(place) {
+            self.last_words.hear(severity, &line.text);
+        }
         let line = self.source.line(line);
         let severity = match (place, self.message) {
             (Place::Continues, Some(message)) => return self.logs.go_on(now, message, line),
@@ -86,11 +94,22 @@ pub(crate) async fn shipped(
             stream: wire::log::Stream::Stderr,
             execution_id: "postgres-1".to_owned(),
         },
+        last_words: LastWords::default(),
         message: None,
     };
     forwarder.read(text).await;
     logs.state().closing = true;
     std::iter::from_fn(|| logs.next()).collect()
+}
+
+/// What a line is worth that does not belong to the one before it.
+fn begins(place: Place) -> Option<Severity> {
+    match place {
+        Place::Begins(severity) => Some(severity),
+        // What a loader writes about a library that is missing.
+        Place::Unmarked => Some(Severity::BelowWarning),
+        Place::Continues => None,
+    }
 }
 
 #[cfg(test)]
@@ -113,6 +132,7 @@ mod tests {
             logs: logs.clone(),
             dialect: Dialect::Postgres,
             source: postgres(),
+            last_words: LastWords::default(),
             message: None,
         };
         forwarder.read(text.as_bytes()).await;
@@ -155,7 +175,7 @@ mod tests {
     #[tokio::test]
     async fn a_pipe_at_its_end_is_no_longer_waited_for() {
         let logs = Logs::new();
-        forward(&logs, Dialect::Postgres, postgres(), &b"last words"[..]);
+        let words = forward(&logs, Dialect::Postgres, postgres(), &b"last words"[..]);
         let drained = logs.drained();
         let send = async {
             while logs.next().is_none() {
@@ -164,5 +184,6 @@ mod tests {
             logs.sent();
         };
         tokio::join!(drained, send);
+        assert_eq!(words.said().as_deref(), Some("last words"));
     }
 }

@@ -12,6 +12,7 @@
 //! still in the middle of a statement.
 
 pub(crate) mod forward;
+mod last_words;
 mod limiter;
 pub(crate) mod lines;
 mod outbox;
@@ -25,6 +26,7 @@ use tokio::sync::Notify;
 use wire::log::{LogLine, Stream};
 
 pub(crate) use forward::forward;
+pub(crate) use last_words::LastWords;
 pub(crate) use severity::Dialect;
 
 use crate::fx::clock;

@@ -69,6 +69,10 @@ pub(crate) enum Concern {
     Configuration,
     /// What the bring-up could not do and went on without.
     BringUp,
+    /// Postgres does not stay up.
+    Postgres,
+    /// PgBouncer does not stay up.
+    Pooler,
 }
 
 impl Desk {

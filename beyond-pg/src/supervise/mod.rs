@@ -8,6 +8,7 @@ pub(crate) mod errands;
 mod fallback;
 mod machine;
 mod servers;
+mod trouble;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -20,6 +21,7 @@ use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 use crate::boot::journal::StopAfter;
 use crate::boot::step::BringUpStep;
 use crate::boot::{self, BootError};
+use crate::conf::ConfFile;
 use crate::fx::exec::{self, Program};
 use crate::fx::{clock, fs};
 use crate::hooks::{HookError, Hooks};
@@ -213,17 +215,28 @@ impl<'a> Supervisor<'a> {
         let mut actions: VecDeque<Action> = std::mem::take(&mut self.first).into();
         loop {
             while let Some(action) = actions.pop_front() {
-                match self.perform(&action) {
+                match self.perform(&action).await {
                     Performed::Done => {}
                     Performed::Failed(event) => {
-                        actions.extend(self.machine.on(clock::now(), &event));
+                        actions.extend(self.react(event));
                     }
                     Performed::Finished(end) => return end,
                 }
             }
             let event = self.next_event(signals).await;
-            actions = self.machine.on(clock::now(), &event).into();
+            actions = self.react(event).into();
         }
+    }
+
+    fn react(&mut self, event: Event) -> Vec<Action> {
+        let now = clock::now();
+        let actions = self.machine.on(now, &event);
+        if let Event::Exited(server) = event
+            && let Some(wait) = self.machine.down_for(server, now)
+        {
+            tracing::info!("{server} is started again in {} ms", wait.as_millis());
+        }
+        actions
     }
 
     async fn next_event(&mut self, signals: &mut Signals<'_>) -> Event {
@@ -265,15 +278,18 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    fn perform(&mut self, action: &Action) -> Performed {
+    async fn perform(&mut self, action: &Action) -> Performed {
         match action {
-            Action::Spawn(server) => return self.spawn(*server),
+            Action::Spawn(server) => return self.spawn(*server).await,
             Action::Run(errand) => self.under_way = Some(self.errand(*errand)),
             Action::Abandon => self.under_way = None,
             Action::Signal(server, signal) => self.servers.signal(*server, *signal),
             Action::AnnounceReady => {
                 self.desk.tell(Lifecycle::Ready);
                 self.desk.concern(Concern::BringUp, self.errands.not_done());
+                self.servers.are_well();
+                self.desk.concern(Concern::Postgres, None);
+                self.desk.concern(Concern::Pooler, None);
                 self.errands.fallback.note_success();
                 if let Some(record) = self.errands.announce_ready() {
                     self.desk.tell_boot_record(record);
@@ -292,12 +308,17 @@ impl<'a> Supervisor<'a> {
 
     /// A server that cannot be started (no memory for a fork) has exited as far as the machine is
     /// concerned: it is tried again. PID 1 ending over it would take the other server down, too.
-    fn spawn(&mut self, server: Server) -> Performed {
-        let step = match server {
-            Server::Postgres => BringUpStep::StartPostgres,
-            Server::Pooler => BringUpStep::StartPooler,
+    async fn spawn(&mut self, server: Server) -> Performed {
+        let (step, concern) = match server {
+            Server::Postgres => (BringUpStep::StartPostgres, Concern::Postgres),
+            Server::Pooler => (BringUpStep::StartPooler, Concern::Pooler),
         };
         self.errands.began(&step);
+        match server {
+            Server::Postgres => {}
+            Server::Pooler => self.put_pooler_conf_right().await,
+        }
+        self.desk.concern(concern, self.servers.trouble(server));
         self.desk
             .concern(Concern::Configuration, self.errands.fallback.words());
         let (program, logs) = (self.program(server), self.link.lines());
@@ -314,6 +335,17 @@ impl<'a> Supervisor<'a> {
             Server::Pooler => self.errands.ended(&step),
         }
         Performed::Done
+    }
+
+    /// The pooler's only file is the image's, and it does not start on one that was spoilt.
+    async fn put_pooler_conf_right(&self) {
+        let Errands {
+            observed, layout, ..
+        } = self.errands;
+        // Best effort: what is wrong with the file the pooler says itself.
+        if let Err(error) = observed.restore(layout, ConfFile::PgBouncer).await {
+            tracing::error!("{}", errands::chain(&error));
+        }
     }
 
     fn program(&self, server: Server) -> Program {

@@ -8,9 +8,11 @@ use crate::fx::clock;
 use crate::fx::exec::{self, ExecError, Output, Program, Running};
 use crate::inheritance;
 use crate::layout::Layout;
-use crate::logs::{self, Dialect, Logs, Source};
+use crate::logs::{self, Dialect, LastWords, Logs, Source};
 use crate::supervise::aftermath::Aftermath;
+use crate::supervise::errands::chain;
 use crate::supervise::machine::{Server, Signal};
+use crate::supervise::trouble::Trouble;
 use crate::sys::oom;
 use crate::sys::user::Account;
 
@@ -42,6 +44,9 @@ struct Process {
     running: Option<Running>,
     /// Runs so far, so that the host can tell the lines of one from those of the next.
     starts: u64,
+    /// Of the present or the last run.
+    last_words: LastWords,
+    trouble: Trouble,
 }
 
 impl Servers {
@@ -65,14 +70,18 @@ impl Servers {
     ) -> Result<(), ExecError> {
         let process = self.of(server);
         process.starts += 1;
-        let running = match logs {
-            None => program.start(Output::Inherited)?,
-            Some(logs) => {
-                let mut running = program.start(Output::Piped)?;
-                forward(server, process.starts, &mut running, logs);
-                running
-            }
+        process.last_words = LastWords::default();
+        let output = match logs {
+            None => Output::Inherited,
+            Some(_) => Output::Piped,
         };
+        let mut running = program.start(output).inspect_err(|error| {
+            process.last_words = LastWords::of(&chain(error));
+            process.trouble.ended();
+        })?;
+        if let Some(logs) = logs {
+            process.forward(server, &mut running, logs);
+        }
         let pid = running.pid();
         process.running = Some(running);
         if let Some(pid) = pid {
@@ -138,6 +147,22 @@ impl Servers {
         exit
     }
 
+    /// What there is to say about a server that does not stay up. To be asked just before its next
+    /// start: by then its last words have been read.
+    pub(super) fn trouble(&self, server: Server) -> Option<String> {
+        let process = match server {
+            Server::Postgres => &self.postgres,
+            Server::Pooler => &self.pooler,
+        };
+        process.trouble.words(server, process.last_words.said())
+    }
+
+    /// A client got in, through both.
+    pub(super) fn are_well(&mut self) {
+        self.postgres.trouble.is_over();
+        self.pooler.trouble.is_over();
+    }
+
     fn of(&mut self, server: Server) -> &mut Process {
         match server {
             Server::Postgres => &mut self.postgres,
@@ -146,24 +171,25 @@ impl Servers {
     }
 }
 
-/// Sends what a server writes to the host, line by line.
-fn forward(server: Server, run: u64, running: &mut Running, logs: &Logs) {
-    let (name, dialect) = match server {
-        Server::Postgres => ("postgres", Dialect::Postgres),
-        Server::Pooler => ("pgbouncer", Dialect::PgBouncer),
-    };
-    let Some((stdout, stderr)) = running.take_pipes() else {
-        return;
-    };
-    let source = |stream| Source {
-        stream,
-        execution_id: format!("{name}-{run}"),
-    };
-    logs::forward(logs, dialect, source(Stream::Stdout), stdout);
-    logs::forward(logs, dialect, source(Stream::Stderr), stderr);
-}
-
 impl Process {
+    /// Sends what it writes to the host, line by line.
+    fn forward(&mut self, server: Server, running: &mut Running, logs: &Logs) {
+        let (name, dialect) = match server {
+            Server::Postgres => ("postgres", Dialect::Postgres),
+            Server::Pooler => ("pgbouncer", Dialect::PgBouncer),
+        };
+        let Some((stdout, stderr)) = running.take_pipes() else {
+            return;
+        };
+        let source = |stream| Source {
+            stream,
+            execution_id: format!("{name}-{}", self.starts),
+        };
+        logs::forward(logs, dialect, source(Stream::Stdout), stdout);
+        // Both servers complain here.
+        self.last_words = logs::forward(logs, dialect, source(Stream::Stderr), stderr);
+    }
+
     async fn exited(&mut self) -> String {
         let Some(child) = &mut self.running else {
             return pending().await;
@@ -173,6 +199,7 @@ impl Process {
             Err(error) => format!("taken as ended, because its end cannot be awaited: {error}"),
         };
         self.running = None;
+        self.trouble.ended();
         end
     }
 }

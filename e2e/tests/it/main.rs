@@ -5,6 +5,7 @@ mod boot;
 mod children;
 mod configuration;
 mod crash;
+mod crash_loop;
 mod cut;
 mod extensions;
 mod golden_conf;

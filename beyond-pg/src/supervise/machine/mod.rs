@@ -27,7 +27,7 @@
 //! - **StoppingPostgres**: SIGINT, at the deadline SIGQUIT, never SIGKILL: a postmaster killed alone
 //!   leaves children that hold shared memory (facts A 14).
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 mod stopping;
 
@@ -174,6 +174,15 @@ impl Machine {
             Stage::FallingBack => None,
             _ => self.postgres.restart_at(),
         }
+    }
+
+    /// How long a server that is down waits for its next start.
+    pub(crate) fn down_for(&self, server: Server, now: Instant) -> Option<Duration> {
+        let due = match server {
+            Server::Postgres => self.postgres_due(),
+            Server::Pooler => self.pooler.restart_at(),
+        };
+        Some(due?.saturating_duration_since(now))
     }
 
     pub(crate) fn on(&mut self, now: Instant, event: &Event) -> Vec<Action> {
