@@ -54,6 +54,10 @@ pub(crate) struct Supervisor {
     #[cfg(feature = "failpoints")]
     #[arg(long, value_name = "STEP")]
     stop_after: Option<usize>,
+    /// Send as many log lines as the host takes.
+    #[cfg(feature = "failpoints")]
+    #[arg(long, value_name = "LIMIT", value_parser = ["none"])]
+    log_limit: Option<String>,
 }
 
 impl Supervisor {
@@ -63,11 +67,18 @@ impl Supervisor {
             stop_budget: line.stop_budget.unwrap_or(STOP_BUDGET).as_secs(),
             #[cfg(feature = "failpoints")]
             stop_after: None,
+            #[cfg(feature = "failpoints")]
+            log_limit: None,
         }
     }
 
     pub(crate) fn stop_budget(&self) -> Duration {
         Duration::from_secs(self.stop_budget)
+    }
+
+    #[cfg(feature = "failpoints")]
+    pub(crate) fn lifts_log_limit(&self) -> bool {
+        self.log_limit.is_some()
     }
 
     #[cfg(feature = "failpoints")]
