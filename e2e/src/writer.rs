@@ -24,11 +24,13 @@ pub struct Writer<'a> {
     reader: &'static str,
 }
 
-/// Whether each statement is written to the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Which statements are written to the log, one line for each.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Logging {
-    /// `log_statement = all`: one line for each.
+    /// All of them.
     All,
+    /// This share of the transactions, drawn by lot.
+    Share(f64),
     /// None of them.
     Off,
 }
@@ -111,7 +113,7 @@ impl Writer<'_> {
         let bench = format!(
             "pgbench --no-vacuum --select-only --protocol=simple --client=4 --time={seconds}"
         );
-        let printed = self.client(logging.options(), &bench).await?;
+        let printed = self.client(&logging.options(), &bench).await?;
         let tps = printed
             .lines()
             .find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
@@ -126,7 +128,7 @@ impl Writer<'_> {
             watched.as_secs()
         );
         let before = self.reader_cpu().await?;
-        self.client(Logging::All.options(), &bench).await?;
+        self.client(&Logging::All.options(), &bench).await?;
         let spent = self.reader_cpu().await? - before;
         Ok(spent.as_secs_f64() / watched.as_secs_f64())
     }
@@ -165,10 +167,13 @@ impl Writer<'_> {
 }
 
 impl Logging {
-    fn options(self) -> &'static str {
+    fn options(self) -> String {
         match self {
-            Self::All => "-c log_statement=all",
-            Self::Off => "-c log_statement=none -c log_min_duration_statement=-1",
+            Self::All => "-c log_statement=all".to_owned(),
+            Self::Share(share) => {
+                format!("-c log_statement=none -c log_transaction_sample_rate={share:.3}")
+            }
+            Self::Off => "-c log_statement=none".to_owned(),
         }
     }
 }
