@@ -58,6 +58,10 @@ pub(crate) struct Supervisor {
     #[cfg(feature = "failpoints")]
     #[arg(long, value_name = "STEP")]
     stop_after: Option<usize>,
+    /// Send as many log lines as the host takes.
+    #[cfg(feature = "failpoints")]
+    #[arg(long, value_name = "LIMIT", value_parser = ["none"])]
+    log_limit: Option<String>,
 }
 
 impl Supervisor {
@@ -68,6 +72,8 @@ impl Supervisor {
             hook_deadline: hooks::DEADLINE.as_secs(),
             #[cfg(feature = "failpoints")]
             stop_after: None,
+            #[cfg(feature = "failpoints")]
+            log_limit: None,
         }
     }
 
@@ -77,6 +83,11 @@ impl Supervisor {
 
     pub(crate) fn hook_deadline(&self) -> Duration {
         Duration::from_secs(self.hook_deadline)
+    }
+
+    #[cfg(feature = "failpoints")]
+    pub(crate) fn lifts_log_limit(&self) -> bool {
+        self.log_limit.is_some()
     }
 
     #[cfg(feature = "failpoints")]

@@ -67,6 +67,10 @@ fn failed(error: &anyhow::Error) -> ExitCode {
 fn carry_out(layout: &Layout, command: &Command, logs: Logs) -> anyhow::Result<ExitCode> {
     match command {
         Command::Supervisor(options) => {
+            #[cfg(feature = "failpoints")]
+            if options.lifts_log_limit() {
+                logs.lift_limit();
+            }
             let options = Options {
                 stop_budget: options.stop_budget(),
                 hook_deadline: options.hook_deadline(),

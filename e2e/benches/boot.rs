@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use e2e::{Encrypted, Failed, World, scenario};
+use e2e::{Encrypted, Failed, Reader, World, scenario};
 
 const EXISTING_ROUNDS: usize = 9;
 const EMPTY_ROUNDS: usize = 5;
@@ -25,7 +25,7 @@ async fn main() -> Result<(), Failed> {
 /// A machine's start to the first answered query, beside `postgres` on a copy of the volume.
 async fn existing_volume(world: &World) -> Result<()> {
     let mut machine = world.vm("db").memory("2g").boot().await?.stop().await?;
-    let bare = world.bare_copy(&machine).await?;
+    let bare = world.bare_copy(&machine, Reader::Docker).await?;
     let mut series = Series::default();
     for _ in 0..EXISTING_ROUNDS {
         let (running, took) = machine.timed_boot().await?;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use fake_substrate::docker::{ContainerSpec, Mount, Published, container, volume};
+use fake_substrate::docker::{ContainerSpec, Docker, Mount, Published, container, volume};
 use fake_substrate::machine::metadata::Login;
 
 use crate::budget;
@@ -15,6 +15,18 @@ use crate::world::World;
 
 const COPY: &str = "/copy";
 const PORT: u16 = 5432;
+const POSTMASTER: &str = "/usr/lib/postgresql/18/bin/postgres";
+const WITH_A_READER: &str =
+    r#"mkfifo /tmp/log; cat /tmp/log >/dev/null & exec "$@" >/tmp/log 2>&1"#;
+
+/// Who reads what a bare server writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// Docker, as it does for every container.
+    Docker,
+    /// `cat`, into nothing: the least that can be done with a line.
+    Cat,
+}
 
 /// A bare server that is off.
 pub struct Bare<'a> {
@@ -25,12 +37,15 @@ pub struct Bare<'a> {
 
 impl World {
     /// `postgres` on a copy of a machine's volume, with the same configuration.
-    pub async fn bare_copy(&self, of: &Stopped) -> Result<Bare<'_>> {
+    pub async fn bare_copy(&self, of: &Stopped, reader: Reader) -> Result<Bare<'_>> {
         let copy = self.volume("bare-copy").await?;
         let hba = format!("{COPY}/bare_hba.conf");
         of.with_volumes(
             &[(&copy, COPY)],
-            &format!("cp -a {VOLUME}/. {COPY}/ && echo 'host all all all scram-sha-256' >{hba}"),
+            &format!(
+                "cp -a {VOLUME}/. {COPY}/ &&
+                 printf 'local all all trust\nhost all all all scram-sha-256\n' >{hba}"
+            ),
         )
         .await?;
         let options = [
@@ -41,13 +56,14 @@ impl World {
             "ident_file=".to_owned(),
             "config_file=/etc/postgresql/18/main/postgresql.conf".to_owned(),
         ];
-        let mut entrypoint = vec!["/usr/lib/postgresql/18/bin/postgres".to_owned()];
-        entrypoint.extend(["-D".to_owned(), PGDATA.to_owned()]);
-        entrypoint.extend(
-            options
-                .into_iter()
-                .flat_map(|option| ["-c".to_owned(), option]),
-        );
+        let shell = match reader {
+            Reader::Docker => &[][..],
+            Reader::Cat => &["/bin/sh", "-c", WITH_A_READER, "sh"],
+        };
+        let mut entrypoint: Vec<_> = shell.iter().map(|&word| word.to_owned()).collect();
+        entrypoint.extend([POSTMASTER, "-D", PGDATA].map(str::to_owned));
+        let options = options.into_iter();
+        entrypoint.extend(options.flat_map(|option| ["-c".to_owned(), option]));
         self.bare("bare-copy", entrypoint, copy, of.login().await?)
             .await
     }
@@ -91,9 +107,7 @@ impl World {
     ) -> Result<Bare<'_>> {
         let site = &self.site;
         let container = format!("{}.{name}", site.substrate.name().network());
-        let postgres = entrypoint
-            .first()
-            .is_some_and(|program| program.ends_with("/postgres"));
+        let postgres = entrypoint.iter().any(|word| word == POSTMASTER);
         let spec = ContainerSpec {
             name: container.clone(),
             image: site.images.release.clone(),
@@ -126,6 +140,18 @@ impl World {
 }
 
 impl Bare<'_> {
+    pub(crate) fn docker(&self) -> &Docker {
+        &self.world.site.docker
+    }
+
+    pub(crate) fn container(&self) -> &str {
+        &self.container
+    }
+
+    pub(crate) const fn port(&self) -> u16 {
+        PORT
+    }
+
     /// Starts it; answers how long it took until a query was answered.
     pub async fn first_answer(&self, tls: Encrypted) -> Result<Duration> {
         let docker = &self.world.site.docker;

@@ -30,10 +30,36 @@ impl Guest {
     }
 }
 
+/// Lines that the host received, in order.
+#[derive(Debug, Clone)]
+pub struct Received(Vec<KeptLine>);
+
+impl Received {
+    /// Those that have these words.
+    pub fn lines_with(&self, words: &str) -> Vec<&KeptLine> {
+        let has_words = |kept: &&KeptLine| kept.line.line.contains(words);
+        self.0.iter().filter(has_words).collect()
+    }
+
+    /// How many lines the machine says that it dropped among them.
+    pub fn dropped(&self) -> usize {
+        let count = |kept: &KeptLine| {
+            let rest = kept.line.line.strip_prefix("[beyond-pg: dropped ")?;
+            rest.strip_suffix(" log lines]")?.parse::<usize>().ok()
+        };
+        self.0.iter().filter_map(count).sum()
+    }
+}
+
 impl Running {
     /// What the host received from it since it was switched on.
     pub async fn received(&self) -> Result<Vec<KeptLine>> {
         Ok(self.machine.received(self.received_before).await?)
+    }
+
+    /// What the host received from it after the line of that number.
+    pub async fn received_after(&self, number: u64) -> Result<Received> {
+        Ok(Received(self.machine.received(number).await?))
     }
 
     /// Waits until the host has received a line with these words.

@@ -179,6 +179,15 @@ impl Running {
         Given::read(&self.run(user, &argv).await?)
     }
 
+    /// The most memory that PID 1 has had since it was switched on, in kB, pages of files included.
+    pub async fn peak_memory_kb(&self) -> Result<u64> {
+        let peak = "awk '/^VmHWM/ { print $2 }' /proc/1/status";
+        let peak = self.shell(peak).await?;
+        peak.trim()
+            .parse()
+            .with_context(|| format!("reading {peak}"))
+    }
+
     /// SIGKILL of one process in it.
     pub async fn kill(&self, pid: u32) -> Result<()> {
         self.shell(&format!("kill -KILL {pid}")).await.map(drop)

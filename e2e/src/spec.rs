@@ -79,6 +79,14 @@ impl Spec {
         self.init_option("--stop-after", &step.to_string())
     }
 
+    /// It sends as many log lines as its host takes.
+    pub fn without_log_limit(mut self) -> Self {
+        self.image = self.site.images.failpoints.clone();
+        let argv = ["/sbin/init", "--log-limit", "none"].map(str::to_owned);
+        self.overrides.entrypoint = Some(argv.to_vec());
+        self
+    }
+
     /// Boots it and waits until clients get in.
     pub async fn boot(self) -> Result<Vm> {
         self.start().await?.ready().await

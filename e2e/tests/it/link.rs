@@ -8,6 +8,17 @@ const FLOOD: &str = "DO $$ BEGIN FOR n IN 1..3000 LOOP
     RAISE LOG 'flood % %', n, repeat('x', 8000);
 END LOOP; END $$";
 
+const AUDITED: usize = 20_000;
+/// A record for every statement of a busy second, each one line, and a warning with each hundredth.
+const AUDIT: &str = "SET log_error_verbosity = terse; SET log_min_duration_statement = -1;
+    SET log_min_error_statement = panic;
+    DO $$ BEGIN FOR n IN 1..20000 LOOP
+        RAISE LOG 'AUDIT: SESSION,%,1,READ,SELECT,,,%', n, repeat('x', 1000);
+        IF n % 100 = 0 THEN RAISE WARNING 'grave %', n; END IF;
+    END LOOP; END $$";
+/// PID 1 at rest has 7 MB, pages of its executable included; what it keeps for a host is 4 MB.
+const MEMORY_LIMIT_KB: u64 = 20 << 10;
+
 /// What PID 1, Postgres and PgBouncer write arrives at the host, and so does that clients get in.
 #[tokio::test]
 async fn the_host_receives_what_a_machine_writes() -> Outcome {
@@ -53,6 +64,37 @@ async fn the_host_receives_what_a_machine_writes() -> Outcome {
     .await
 }
 
+/// A flood of audit records costs not one warning, and the notices account for every record that is
+/// missing; PID 1 grows by no more than its queue.
+#[tokio::test]
+async fn of_a_flood_every_warning_arrives_and_every_missing_line_is_counted() -> Outcome {
+    scenario(async |world| {
+        let db = world.vm("db").boot().await?;
+        let link = db
+            .link_is("ready for clients", |link| link.service_ready)
+            .await?;
+        let session = db.session(Door::Direct).await?;
+        session.sql(AUDIT).await?;
+        session
+            .sql("DO $$ BEGIN RAISE WARNING 'after the flood'; END $$")
+            .await?;
+        db.host_hears("after the flood").await?;
+
+        let received = db.received_after(link.last_line).await?;
+        let grave = received.lines_with("WARNING:  grave ").len();
+        ensure!(grave == AUDITED / 100, "{grave} warnings arrived");
+        let missing = AUDITED - received.lines_with("AUDIT: SESSION,").len();
+        ensure!(missing > AUDITED / 2, "the limit let {missing} go");
+        let counted = received.dropped();
+        ensure!(counted == missing, "{missing} missing, {counted} counted");
+
+        let peak = db.peak_memory_kb().await?;
+        ensure!(peak < MEMORY_LIMIT_KB, "PID 1 has taken {peak} kB");
+        Ok(())
+    })
+    .await
+}
+
 /// A host that does not read what Postgres writes keeps nobody waiting; what was lost meanwhile is
 /// counted, and it is told once it reads again.
 #[tokio::test]
@@ -70,6 +112,9 @@ async fn a_stalled_host_slows_nobody_and_learns_how_much_it_missed() -> Outcome 
                 .iter()
                 .any(|kept| kept.line.line.contains("flood 3000 "))
         );
+
+        let peak = db.peak_memory_kb().await?;
+        ensure!(peak < MEMORY_LIMIT_KB, "PID 1 has taken {peak} kB");
 
         db.link_mode(LinkMode::Normal).await?;
         db.host_hears("[beyond-pg: dropped ").await?;

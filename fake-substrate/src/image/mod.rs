@@ -47,7 +47,8 @@ const MANIFEST: &str = "extensions.toml";
 pub enum Variant {
     /// What is shipped: `beyond-postgres:latest`.
     Release,
-    /// A debug build that stops where a scenario tells it to: `beyond-postgres:failpoints`.
+    /// The same with options that no shipped build has: it stops where a scenario tells it to, and
+    /// sends as many lines as it can for a benchmark. `beyond-postgres:failpoints`.
     Failpoints,
 }
 
@@ -55,7 +56,7 @@ impl Variant {
     fn executable(self) -> Executable {
         let options: &[&str] = match self {
             Self::Release => &["--release"],
-            Self::Failpoints => &["--features", "failpoints"],
+            Self::Failpoints => &["--release", "--features", "failpoints"],
         };
         Executable {
             package: "beyond-pg",
