@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::boot::journal::StopAfter;
 use crate::supervise::STOP_BUDGET;
+use crate::tls::watch::POLL;
 
 /// Runs one Postgres machine.
 #[derive(Debug, Parser)]
@@ -40,6 +41,9 @@ pub(crate) struct Supervisor {
     /// Seconds that a stop may take in all.
     #[arg(long, value_name = "SECONDS", default_value_t = STOP_BUDGET.as_secs())]
     stop_budget: u64,
+    /// Seconds between two looks at the certificates.
+    #[arg(long, value_name = "SECONDS", default_value_t = POLL.as_secs(), value_parser = clap::value_parser!(u64).range(1..))]
+    tls_poll: u64,
     /// End the process after this step of the plan, as a power cut would.
     #[cfg(feature = "failpoints")]
     #[arg(long, value_name = "STEP")]
@@ -49,6 +53,10 @@ pub(crate) struct Supervisor {
 impl Supervisor {
     pub(crate) fn stop_budget(&self) -> Duration {
         Duration::from_secs(self.stop_budget)
+    }
+
+    pub(crate) fn tls_poll(&self) -> Duration {
+        Duration::from_secs(self.tls_poll)
     }
 
     #[cfg(feature = "failpoints")]
@@ -94,6 +102,7 @@ mod tests {
             panic!("not the supervisor");
         };
         assert_eq!(options.stop_budget(), Duration::from_secs(10));
+        assert_eq!(options.tls_poll(), POLL);
         assert!(matches!(
             parse(&["/sbin/init", "boot", "--plan"]),
             Command::Boot { plan: true }

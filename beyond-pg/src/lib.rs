@@ -49,6 +49,7 @@ fn carry_out(command: &Command, logs: Logs) -> anyhow::Result<ExitCode> {
             let options = Options {
                 stop_budget: options.stop_budget(),
                 stop_after: options.stop_after(),
+                tls_poll: options.tls_poll(),
             };
             Ok(runtime()?.block_on(supervise(&layout, options, logs)))
         }

@@ -67,6 +67,8 @@ struct Told {
 pub(crate) enum Concern {
     /// What the bring-up could not do and went on without.
     BringUp,
+    /// A certificate that is not used, or that ends.
+    Certificate,
 }
 
 impl Desk {

@@ -28,7 +28,9 @@ use crate::postgres::cluster;
 use crate::rpc::{Concern, Desk, Lifecycle};
 use crate::settings::{LogShipping, Settings};
 use crate::supervise::errands::Errands;
+pub(crate) use crate::supervise::errands::chain;
 use crate::supervise::machine::{Action, Errand, Event, Machine, Server, Signal, StopBudget};
+use crate::tls::watch::Watch;
 
 /// Total time for a stop (contract 8).
 pub(crate) const STOP_BUDGET: Duration = Duration::from_secs(30);
@@ -38,6 +40,7 @@ pub(crate) const STOP_BUDGET: Duration = Duration::from_secs(30);
 pub(crate) struct Options {
     pub(crate) stop_budget: Duration,
     pub(crate) stop_after: StopAfter,
+    pub(crate) tls_poll: Duration,
 }
 
 /// How the supervisor ended.
@@ -190,6 +193,7 @@ struct Supervisor<'a> {
     /// How often each server was started.
     starts: Starts,
     machine: Machine,
+    certificates: Watch<'a>,
     first: Vec<Action>,
     postgres: Option<Running>,
     pooler: Option<Running>,
@@ -205,12 +209,16 @@ impl<'a> Supervisor<'a> {
     ) -> Supervisor<'a> {
         let budget = StopBudget(options.stop_budget);
         let (machine, first) = Machine::begin(clock::now(), budget);
+        let observed = &errands.observed;
+        let (owners, seen) = (observed.owners, &observed.facts.tls);
+        let certificates = Watch::new(errands.layout, owners, desk, options.tls_poll, seen);
         Supervisor {
             errands,
             link,
             desk,
             starts: Starts::default(),
             machine,
+            certificates,
             first,
             postgres: None,
             pooler: None,
@@ -245,8 +253,11 @@ impl<'a> Supervisor<'a> {
             }
             () = self.desk.reload_requested() => {
                 tracing::info!("asked to reload");
+                // Whoever has put a certificate there need not wait; the servers are told anyway.
+                self.certificates.look().await;
                 Event::ReloadRequested
             }
+            () = self.certificates.renewed() => Event::ReloadRequested,
             end = exited(&mut self.postgres) => self.note_exit(Server::Postgres, &end),
             end = exited(&mut self.pooler) => self.note_exit(Server::Pooler, &end),
             event = finished(&mut self.under_way) => event,
@@ -301,7 +312,7 @@ impl<'a> Supervisor<'a> {
         let running = match self.start(server) {
             Ok(running) => running,
             Err(error) => {
-                tracing::error!("{}", errands::chain(&error));
+                tracing::error!("{}", chain(&error));
                 return Performed::Failed(Event::Exited(server));
             }
         };
