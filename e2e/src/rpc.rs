@@ -34,6 +34,39 @@ impl Running {
 }
 
 impl Vm {
+    /// Waits until its health tells of something that is not as it should be, in these words.
+    pub async fn is_degraded(&self, words: &str) -> Result<()> {
+        let awaited = format!("{} is degraded: {words}", self.name());
+        until(budget::SOON, awaited, async || {
+            let degraded = self.degraded().await?;
+            Ok(if degraded.iter().any(|said| said.contains(words)) {
+                Look::Found(())
+            } else {
+                Look::NotYet(format!("{degraded:?}"))
+            })
+        })
+        .await
+    }
+
+    /// Waits until its health tells of nothing any more.
+    pub async fn is_well(&self) -> Result<()> {
+        let awaited = format!("{} is no longer degraded", self.name());
+        until(budget::SOON, awaited, async || {
+            let degraded = self.degraded().await?;
+            Ok(if degraded.is_empty() {
+                Look::Found(())
+            } else {
+                Look::NotYet(format!("{degraded:?}"))
+            })
+        })
+        .await
+    }
+
+    async fn degraded(&self) -> Result<Vec<String>> {
+        let health = self.rpc("health").await?.health;
+        Ok(health.context("no health in the answer")?.degraded)
+    }
+
     /// Waits until a new session sees this value.
     pub async fn comes_to_show(&self, setting: &str, value: &str) -> Result<()> {
         until(budget::SOON, format!("{setting} is {value}"), async || {

@@ -17,3 +17,4 @@ mod secrets;
 mod settings;
 mod stop;
 mod supervise;
+mod tls;
