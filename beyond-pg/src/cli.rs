@@ -10,6 +10,7 @@ use crate::boot::journal::StopAfter;
 use crate::hooks;
 use crate::init::cmdline::CommandLine;
 use crate::supervise::STOP_BUDGET;
+use crate::tls::watch::POLL;
 
 /// What a stop may be given. No platform waits a day for one, and no clock is asked for more.
 pub(crate) const STOP_BUDGET_SECONDS: RangeInclusive<u64> = 1..=24 * 60 * 60;
@@ -54,6 +55,9 @@ pub(crate) struct Supervisor {
     /// Seconds that a hook may take.
     #[arg(long, value_name = "SECONDS", default_value_t = hooks::DEADLINE.as_secs())]
     hook_deadline: u64,
+    /// Seconds between two looks at the certificates.
+    #[arg(long, value_name = "SECONDS", default_value_t = POLL.as_secs(), value_parser = clap::value_parser!(u64).range(1..))]
+    tls_poll: u64,
     /// End the process after this step of the plan, as a power cut would.
     #[cfg(feature = "failpoints")]
     #[arg(long, value_name = "STEP")]
@@ -70,6 +74,7 @@ impl Supervisor {
         Supervisor {
             stop_budget: line.stop_budget.unwrap_or(STOP_BUDGET).as_secs(),
             hook_deadline: hooks::DEADLINE.as_secs(),
+            tls_poll: POLL.as_secs(),
             #[cfg(feature = "failpoints")]
             stop_after: None,
             #[cfg(feature = "failpoints")]
@@ -88,6 +93,10 @@ impl Supervisor {
     #[cfg(feature = "failpoints")]
     pub(crate) fn lifts_log_limit(&self) -> bool {
         self.log_limit.is_some()
+    }
+
+    pub(crate) fn tls_poll(&self) -> Duration {
+        Duration::from_secs(self.tls_poll)
     }
 
     #[cfg(feature = "failpoints")]
@@ -134,6 +143,7 @@ mod tests {
             panic!("not the supervisor");
         };
         assert_eq!(options.stop_budget(), Duration::from_secs(10));
+        assert_eq!(options.tls_poll(), POLL);
         assert!(matches!(
             parse(&["/sbin/init", "boot", "--plan"]),
             Command::Boot { plan: true }

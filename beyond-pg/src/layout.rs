@@ -68,7 +68,7 @@ impl Layout {
         self.pgdata().join("beyond")
     }
 
-    /// The self-signed certificate (I-001).
+    /// The self-signed certificate (I-001), or the user's where they manage it.
     pub(crate) fn self_signed_cert(&self) -> PathBuf {
         self.beyond_dir().join("server.crt")
     }
@@ -170,6 +170,42 @@ impl Layout {
         self.root.join("run/beyond-pg")
     }
 
+    /// Certificates that were checked and installed, each in a folder of its own.
+    pub(crate) fn tls_dir(&self) -> PathBuf {
+        self.run_dir().join("tls")
+    }
+
+    /// The link to the one that both servers present.
+    pub(crate) fn installed_tls(&self) -> PathBuf {
+        self.tls_dir().join("current")
+    }
+
+    pub(crate) const INSTALLED_CERT: &str = "cert.pem";
+    pub(crate) const INSTALLED_KEY: &str = "key.pem";
+    pub(crate) const INSTALLED_CA: &str = "ca.pem";
+    /// Whose it is, in one word.
+    pub(crate) const INSTALLED_SOURCE: &str = "source";
+
+    /// The chain both servers present, leaf first.
+    pub(crate) fn installed_cert(&self) -> PathBuf {
+        self.installed_tls().join(Self::INSTALLED_CERT)
+    }
+
+    /// Its key.
+    pub(crate) fn installed_key(&self) -> PathBuf {
+        self.installed_tls().join(Self::INSTALLED_KEY)
+    }
+
+    /// Who signs client certificates; a link to the chain where nobody does.
+    pub(crate) fn installed_ca(&self) -> PathBuf {
+        self.installed_tls().join(Self::INSTALLED_CA)
+    }
+
+    /// Whose it is.
+    pub(crate) fn installed_source(&self) -> PathBuf {
+        self.installed_tls().join(Self::INSTALLED_SOURCE)
+    }
+
     /// A server program such as `postgres` or `initdb`.
     pub(crate) fn bin(&self, program: &str) -> PathBuf {
         self.root
@@ -213,6 +249,7 @@ mod tests {
             layout.socket_dir(),
             layout.platform_tls(),
             layout.run_dir(),
+            layout.installed_cert(),
             layout.bin("postgres"),
             layout.pkglib(),
             layout.sharedir_extension(),

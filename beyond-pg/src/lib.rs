@@ -75,6 +75,7 @@ fn carry_out(layout: &Layout, command: &Command, logs: Logs) -> anyhow::Result<E
                 stop_budget: options.stop_budget(),
                 hook_deadline: options.hook_deadline(),
                 stop_after: options.stop_after(),
+                tls_poll: options.tls_poll(),
             };
             Ok(runtime()?.block_on(supervise(layout, options, logs)))
         }

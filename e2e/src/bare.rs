@@ -53,6 +53,9 @@ impl World {
             format!("port={PORT}"),
             "unix_socket_directories=/tmp".to_owned(),
             format!("hba_file={VOLUME}/bare_hba.conf"),
+            // Where PID 1 keeps its own; nobody is here to install it.
+            format!("ssl_cert_file={PGDATA}/beyond/server.crt"),
+            format!("ssl_key_file={PGDATA}/beyond/server.key"),
             "ident_file=".to_owned(),
             "config_file=/etc/postgresql/18/main/postgresql.conf".to_owned(),
         ];

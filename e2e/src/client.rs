@@ -67,14 +67,10 @@ async fn output_of(container: &Client) -> Result<Output> {
 impl World {
     /// `psql` on the machine's network: asks one query with `sslmode=require`.
     pub async fn psql(&self, vm: &Vm, door: Door, password: &str, query: &str) -> Result<Output> {
-        let arguments = [
-            "--no-psqlrc",
-            "--tuples-only",
-            "--no-align",
-            "--command",
-            query,
-        ];
-        finished(self.client(vm, door, password, "psql", &arguments)?).await
+        self.psql_asking(vm, door, query)?
+            .password(password)
+            .runs()
+            .await
     }
 
     /// `pgbench` on the machine's network, until something ends it.
@@ -102,7 +98,7 @@ impl World {
         })
     }
 
-    fn client(
+    pub(crate) fn client(
         &self,
         vm: &Vm,
         door: Door,

@@ -51,12 +51,29 @@ impl Running {
 }
 
 impl Vm {
-    /// It must serve and have nothing to complain of.
+    /// Waits until its health tells of something that is not as it should be, in these words.
+    pub async fn is_degraded(&self, words: &str) -> Result<()> {
+        self.complains(&[words]).await.map(drop)
+    }
+
+    /// Waits until its health tells of nothing any more.
     pub async fn is_well(&self) -> Result<()> {
-        self.says_health("ready").await?;
-        let health = self.rpc("health").await?.health.unwrap_or_default();
-        ensure!(health.degraded.is_empty(), "{health:?}");
-        Ok(())
+        let awaited = format!("{} is no longer degraded", self.name());
+        until(budget::SOON, awaited, async || {
+            let degraded = self.degraded().await?;
+            Ok(if degraded.is_empty() {
+                Look::Found(())
+            } else {
+                Look::NotYet(format!("{degraded:?}"))
+            })
+        })
+        .await
+    }
+
+    /// What its health says is not as it should be.
+    pub async fn degraded(&self) -> Result<Vec<String>> {
+        let health = self.rpc("health").await?.health;
+        Ok(health.context("no health in the answer")?.degraded)
     }
 
     /// Waits until a new session sees this value.

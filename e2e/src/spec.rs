@@ -87,6 +87,13 @@ impl Spec {
         self
     }
 
+    /// It looks at its certificates every second.
+    pub fn watching_certificates(mut self) -> Self {
+        let argv = ["/sbin/init", "--tls-poll", "1"].map(str::to_owned);
+        self.overrides.entrypoint = Some(argv.to_vec());
+        self
+    }
+
     /// Boots it and waits until clients get in.
     pub async fn boot(self) -> Result<Vm> {
         self.start().await?.ready().await

@@ -8,7 +8,7 @@ use crate::client::{self, Output};
 use crate::disk::VOLUME;
 use crate::stopped::Stopped;
 
-/// Reads every setting, then starts a server with all of them and asks it what it made of each.
+/// Installs the volume's own certificate as PID 1 would, reads every setting, then starts a server with all of them and asks it what it made of each.
 ///
 /// `pg_file_settings` calls a setting that differs from the running value an error when it can only
 /// change at a start. So the server has to run with these very files, and of a machine with 256 GB
@@ -19,7 +19,10 @@ set -e
 conf=/etc/postgresql/18/main/postgresql.conf
 data=/var/lib/postgresql/18/main
 fits="$data/conf.d/98-fits-this-host.conf"
-install -d -o postgres -g postgres /var/run/postgresql
+tls=/run/beyond-pg/tls/current
+install -d -o postgres -g postgres /var/run/postgresql "$tls"
+for file in cert.pem ca.pem; do install -o postgres -m 644 "$data/beyond/server.crt" "$tls/$file"; done
+install -o postgres -m 600 "$data/beyond/server.key" "$tls/key.pem"
 chown -R postgres: "$data/conf.d" /etc/postgresql
 as_postgres() { setpriv --reuid=postgres --regid=postgres --init-groups "$@"; }
 

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
+use fake_substrate::certificates::Authority;
 use fake_substrate::docker::{ContainerSpec, Docker, connect, container, network, volume};
 use fake_substrate::labels::{self, Labels};
 use fake_substrate::machine::metadata::new_instance_id;
@@ -34,6 +35,8 @@ pub(crate) struct Site {
     pub(crate) substrate: Substrate,
     pub(crate) images: &'static Images,
     pub(crate) owner: Owner,
+    /// Who signs for the machines.
+    pub(crate) authority: Authority,
     /// testcontainers removes a container with its last handle; these have to outlive the story,
     /// or a failed one would leave no log of them.
     clients: Mutex<Vec<Arc<Client>>>,
@@ -80,6 +83,7 @@ impl World {
             substrate,
             images,
             owner: owner.clone(),
+            authority: Authority::new()?,
             clients: Mutex::default(),
         };
         Ok(Self {

@@ -4,6 +4,7 @@
 //! start their machines through the same modules, so that what is tested is what `up` does.
 
 pub mod admin;
+pub mod certificates;
 pub mod command;
 pub mod docker;
 pub mod image;

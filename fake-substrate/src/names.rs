@@ -95,6 +95,11 @@ impl MachineName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The name that the platform's certificate is for.
+    pub fn internal(&self) -> String {
+        format!("{self}.internal")
+    }
 }
 
 impl FromStr for MachineName {

@@ -8,7 +8,7 @@ use crate::fx::exec::ExecError;
 use crate::fx::fs::{self, FsError};
 use crate::layout::Layout;
 use crate::postgres::cluster;
-use crate::tls::self_signed::{self, IssueError};
+use crate::tls::install::{self, InstallError};
 
 #[derive(Debug, Error)]
 pub(crate) enum ApplyError {
@@ -17,7 +17,7 @@ pub(crate) enum ApplyError {
     #[error(transparent)]
     Exec(#[from] ExecError),
     #[error(transparent)]
-    Issue(#[from] IssueError),
+    Install(#[from] InstallError),
 }
 
 /// What the steps work on.
@@ -70,12 +70,13 @@ impl Disk<'_> {
             DiskStep::CreateForUser(file) => {
                 fs::create_if_absent(&file.path(layout), file.mode(), owners.postgres)?;
             }
-            // Two files, so not atomic: cut between them, the key does not match and both are redone.
-            DiskStep::IssueCertificate { .. } => {
-                let issued = self_signed::issue(*now)?;
-                let (cert, key) = (layout.self_signed_cert(), layout.self_signed_key());
-                fs::write_atomic(&key, issued.key.as_bytes(), 0o600, owners.postgres)?;
-                fs::write_atomic(&cert, issued.cert.as_bytes(), 0o644, owners.postgres)?;
+            // Cut between its two files, the key does not match and both are redone.
+            DiskStep::IssueCertificate { keep, .. } => {
+                install::issue(layout, *owners, *now, *keep)?;
+            }
+            // One rename of a link to a finished folder.
+            DiskStep::InstallCertificate { source, bundle } => {
+                install::install(layout, *owners, *source, bundle)?;
             }
             DiskStep::Stamp(instance) => {
                 let text = format!("{instance}\n");

@@ -14,7 +14,7 @@ use crate::hooks::{self, Hook, HookError, Stage};
 use crate::layout::{Layout, MAJOR};
 use crate::manifest::Manifest;
 use crate::sys::user::Account;
-use crate::tls::self_signed;
+use crate::tls;
 use crate::tls::source::TlsFacts;
 
 /// Everything the plan is made from, besides settings and machine.
@@ -103,6 +103,7 @@ pub(crate) fn wanted_dirs(layout: &Layout) -> Vec<Dir> {
     let dir = |path, mode, owner| Dir { path, mode, owner };
     vec![
         dir(layout.run_dir(), 0o755, DirOwner::Root),
+        dir(layout.tls_dir(), 0o755, DirOwner::Root),
         dir(layout.socket_dir(), 0o775, DirOwner::Postgres),
         // A fresh volume's root belongs to root (facts C 47).
         dir(layout.volume(), 0o755, DirOwner::Postgres),
@@ -147,7 +148,7 @@ pub(crate) fn observe(
             .map(|dir| dir.path)
             .collect(),
         files: files(layout, owners)?,
-        tls: tls(layout, now)?,
+        tls: tls::facts::observe(layout, now),
         stamp: read(&layout.stamp())?.map(|text| text.trim().to_owned()),
         volume_bytes: volume_bytes(&layout.volume())?,
         preload: manifest
@@ -233,16 +234,6 @@ pub(crate) fn look_at(
             text,
             right_mode_and_owner: is_right(&path, file.mode(), owners.postgres),
         },
-    })
-}
-
-fn tls(layout: &Layout, now: i64) -> Result<TlsFacts, FactsError> {
-    let cert = read(&layout.self_signed_cert())?;
-    let key = read(&layout.self_signed_key())?;
-    Ok(TlsFacts {
-        user_managed: layout.user_managed().exists(),
-        platform: layout.platform_tls().join("cert.pem").exists(),
-        own: self_signed::examine(cert.as_deref(), key.as_deref(), now),
     })
 }
 

@@ -6,13 +6,14 @@ use thiserror::Error;
 
 use crate::boot::facts::{Facts, FileState, Pgdata, WalDir, WalLink, wanted_dirs};
 use crate::boot::step::{BringUpStep, DiskStep, Plan};
-use crate::conf::{ConfFile, ConfInputs, Owner, TlsPaths};
+use crate::conf::{self, ConfFile, ConfInputs, Owner};
 use crate::hooks::Stage;
 use crate::layout::{Layout, MAJOR};
 use crate::machine::Machine;
 use crate::manifest::Manifest;
 use crate::postgres::ensure::{Ensure, MAINTENANCE_DATABASE};
 use crate::settings::Settings;
+use crate::tls::source::{Serve, TlsFacts};
 
 /// What a boot knows besides the disk.
 #[derive(Debug, Clone, Copy)]
@@ -86,12 +87,12 @@ impl Boot<'_> {
             .chain(wal)
             .chain(inside)
             .chain(self.stale_pid(facts))
+            .chain(serve(&facts.tls))
             .chain(
                 ConfFile::ALL
                     .into_iter()
                     .filter_map(|file| self.conf(file, facts)),
             )
-            .chain(self.certificate(facts))
             .chain(self.stamp(facts))
             .collect();
         Ok(Plan {
@@ -188,11 +189,6 @@ impl Boot<'_> {
         stale.then_some(DiskStep::RemoveStalePid)
     }
 
-    fn certificate(&self, facts: &Facts) -> Option<DiskStep> {
-        let why = facts.tls.renewal()?.to_string();
-        Some(DiskStep::IssueCertificate { why })
-    }
-
     /// What makes one file as it should be, if it is not.
     pub(crate) fn conf(&self, file: ConfFile, facts: &Facts) -> Option<DiskStep> {
         let remade = self.is_remade(facts, &file.path(self.layout));
@@ -200,34 +196,22 @@ impl Boot<'_> {
             Some(state) if !remade => state,
             _ => &FileState::Absent,
         };
-        let tls = facts.tls.source().paths(self.layout);
         match file.owner() {
             Owner::User => match now {
                 FileState::Absent => Some(DiskStep::CreateForUser(file)),
                 FileState::Present { .. } => None,
             },
-            Owner::Image => match (file.render(&self.conf_inputs(facts, &tls)), now) {
-                (
-                    Some(wanted),
-                    FileState::Present {
-                        text,
-                        right_mode_and_owner: true,
-                    },
-                ) if wanted == *text => None,
-                (Some(text), _) => Some(DiskStep::Write { file, text }),
-                (None, FileState::Present { .. }) => Some(DiskStep::Remove(file)),
-                (None, FileState::Absent) => None,
-            },
+            Owner::Image => write_or_remove(file, file.render(&self.conf_inputs(facts)), now),
         }
     }
 
-    fn conf_inputs<'b>(&'b self, facts: &'b Facts, tls: &'b TlsPaths) -> ConfInputs<'b> {
+    fn conf_inputs<'b>(&'b self, facts: &'b Facts) -> ConfInputs<'b> {
         ConfInputs {
             settings: self.settings,
             machine: *self.machine,
             volume_bytes: facts.volume_bytes,
             preload: &facts.preload,
-            tls,
+            client_ca: facts.tls.choose().has_client_ca(),
             layout: self.layout,
         }
     }
@@ -265,6 +249,45 @@ impl Boot<'_> {
             .chain(hooks(Stage::PostStart))
             .chain([BringUpStep::AwaitLogin])
             .collect()
+    }
+}
+
+fn write_or_remove(file: ConfFile, wanted: Option<String>, now: &FileState) -> Option<DiskStep> {
+    match (wanted, now) {
+        (
+            Some(wanted),
+            FileState::Present {
+                text,
+                right_mode_and_owner: true,
+            },
+        ) if wanted == *text => None,
+        (Some(text), _) => Some(DiskStep::Write { file, text }),
+        (None, FileState::Present { .. }) => Some(DiskStep::Remove(file)),
+        (None, FileState::Absent) => None,
+    }
+}
+
+/// What a running machine does about its certificate: the choice that a boot would make. Installed
+/// first, then named: every installation has all the files that any configuration names.
+pub(crate) fn certificate(layout: &Layout, tls: &TlsFacts, conf: &FileState) -> Vec<DiskStep> {
+    let text = conf::tls_text(layout, tls.choose().has_client_ca());
+    serve(tls)
+        .into_iter()
+        .chain(write_or_remove(ConfFile::Tls06, Some(text), conf))
+        .collect()
+}
+
+fn serve(tls: &TlsFacts) -> Option<DiskStep> {
+    match tls.choose().serve {
+        Serve::Installed(_) => None,
+        Serve::Install(source, bundle) => Some(DiskStep::InstallCertificate {
+            source,
+            bundle: Box::new(bundle.clone()),
+        }),
+        Serve::Issue => Some(DiskStep::IssueCertificate {
+            why: tls.why_issued(),
+            keep: !tls.user_manages(),
+        }),
     }
 }
 

@@ -4,8 +4,11 @@ use super::*;
 use crate::boot::step::Dir;
 use crate::hooks::Hook;
 use crate::metadata::{Metadata, Source};
-use crate::tls::self_signed::Flaw;
-use crate::tls::source::TlsFacts;
+use crate::tls::pair::Flaw;
+use crate::tls::pair::tests::bundle;
+use crate::tls::source::{Installed, Offer, TlsSource};
+
+const NOW: i64 = 1_800_000_000;
 
 const MANIFEST: &str = r#"
 preload = ["pg_stat_statements", "pg_cron"]
@@ -51,9 +54,8 @@ fn fresh() -> Facts {
         dirs: BTreeSet::new(),
         files: BTreeMap::new(),
         tls: TlsFacts {
-            user_managed: false,
-            platform: false,
-            own: Some(Flaw::Missing),
+            now: NOW,
+            ..TlsFacts::default()
         },
         stamp: None,
         volume_bytes: 100 << 30,
@@ -74,8 +76,21 @@ fn booted() -> Facts {
         wal_link: WalLink::Linked,
         wal_dir: WalDir::Filled,
         stamp: Some("db-1".into()),
-        tls: TlsFacts::default(),
+        tls: serving_our_own(),
         ..fresh()
+    }
+}
+
+fn serving_our_own() -> TlsFacts {
+    let bundle = bundle(NOW);
+    TlsFacts {
+        own: Offer::Fit(bundle.clone()),
+        installed: Some(Installed {
+            source: TlsSource::SelfSigned,
+            bundle,
+        }),
+        now: NOW,
+        ..TlsFacts::default()
     }
 }
 
@@ -109,33 +124,81 @@ fn disk(facts: &Facts) -> Vec<String> {
 #[test]
 fn a_first_boot_makes_everything_in_this_order() {
     insta::assert_snapshot!(plan(&fresh()).unwrap(), @"
-    1/26 make folder /run/beyond-pg (755)
-    2/26 make folder /var/run/postgresql (775)
-    3/26 make folder /var/lib/postgresql (755)
-    4/26 make folder /var/lib/postgresql/18 (755)
-    5/26 initdb
-    6/26 move pg_wal out of PGDATA
-    7/26 link pg_wal
-    8/26 make folder /var/lib/postgresql/18/main/conf.d (700)
-    9/26 make folder /var/lib/postgresql/18/main/beyond (700)
-    10/26 write 00-beyond.conf
-    11/26 write 01-tuning.conf
-    12/26 write 06-tls.conf
-    13/26 create 99-user.conf for the user
-    14/26 create 99-user-hba.conf for the user
-    15/26 write pg_hba.conf
-    16/26 write pg_ident.conf
-    17/26 write pgbouncer.ini
-    18/26 issue a self-signed certificate: there is none
-    19/26 stamp the volume as instance db-1
-    20/26 start Postgres
-    21/26 start PgBouncer
-    22/26 ensure the superuser's password
-    23/26 ensure the pooler's role and auth_query function
-    24/26 ensure extension vector 0.8.7 in postgres
-    25/26 ensure extension pg_cron 1.6 in postgres
-    26/26 log in as a client would
+    1/27 make folder /run/beyond-pg (755)
+    2/27 make folder /run/beyond-pg/tls (755)
+    3/27 make folder /var/run/postgresql (775)
+    4/27 make folder /var/lib/postgresql (755)
+    5/27 make folder /var/lib/postgresql/18 (755)
+    6/27 initdb
+    7/27 move pg_wal out of PGDATA
+    8/27 link pg_wal
+    9/27 make folder /var/lib/postgresql/18/main/conf.d (700)
+    10/27 make folder /var/lib/postgresql/18/main/beyond (700)
+    11/27 issue a self-signed certificate: there is none
+    12/27 write 00-beyond.conf
+    13/27 write 01-tuning.conf
+    14/27 write 06-tls.conf
+    15/27 create 99-user.conf for the user
+    16/27 create 99-user-hba.conf for the user
+    17/27 write pg_hba.conf
+    18/27 write pg_ident.conf
+    19/27 write pgbouncer.ini
+    20/27 stamp the volume as instance db-1
+    21/27 start Postgres
+    22/27 start PgBouncer
+    23/27 ensure the superuser's password
+    24/27 ensure the pooler's role and auth_query function
+    25/27 ensure extension vector 0.8.7 in postgres
+    26/27 ensure extension pg_cron 1.6 in postgres
+    27/27 log in as a client would
     ");
+}
+
+#[test]
+fn a_certificate_is_installed_before_any_file_names_its_ca() {
+    let tls = TlsFacts {
+        platform: Offer::Fit(bundle(NOW)),
+        ..fresh().tls
+    };
+    let steps = disk(&Facts { tls, ..booted() });
+    let position = |words: &str| steps.iter().position(|step| step == words);
+    let installed = position("install the platform's certificate").unwrap();
+    assert!(installed < position("write 06-tls.conf").unwrap());
+    assert!(installed > position("make folder /run/beyond-pg/tls (755)").unwrap());
+}
+
+#[test]
+fn a_users_flawed_files_are_not_overwritten_by_one_of_our_own() {
+    let tls = TlsFacts {
+        user: Offer::Flawed(Flaw::KeyDoesNotMatch),
+        ..fresh().tls
+    };
+    let words = "issue a self-signed certificate for this boot: there is none";
+    assert!(disk(&Facts { tls, ..booted() }).contains(&words.to_owned()));
+}
+
+#[test]
+fn a_running_machine_does_what_a_boot_would_do_about_its_certificate_and_nothing_else() {
+    let layout = Layout::new("/");
+    let right = |client_ca| FileState::Present {
+        text: conf::tls_text(&layout, client_ca),
+        right_mode_and_owner: true,
+    };
+    let steps = |tls: &TlsFacts, conf: &FileState| -> Vec<String> {
+        let steps = certificate(&layout, tls, conf);
+        steps.iter().map(ToString::to_string).collect()
+    };
+    let own = serving_our_own();
+    assert_eq!(steps(&own, &right(false)), [""; 0]);
+    assert_eq!(steps(&own, &right(true)), ["write 06-tls.conf"]);
+    let platform = TlsFacts {
+        platform: Offer::Fit(bundle(NOW)),
+        ..own
+    };
+    assert_eq!(
+        steps(&platform, &right(false)),
+        ["install the platform's certificate"]
+    );
 }
 
 #[test]

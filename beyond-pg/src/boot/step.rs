@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use crate::conf::ConfFile;
 use crate::hooks::Hook;
 use crate::postgres::ensure::Ensure;
+use crate::tls::pair::Bundle;
+use crate::tls::source::TlsSource;
 
 /// Everything one boot does, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,8 +39,15 @@ pub(crate) enum DiskStep {
     },
     Remove(ConfFile),
     CreateForUser(ConfFile),
+    /// One of our own. `keep`: on the volume, whose files are not the user's.
     IssueCertificate {
         why: String,
+        keep: bool,
+    },
+    /// Checked when it was seen, and installed as it was seen.
+    InstallCertificate {
+        source: TlsSource,
+        bundle: Box<Bundle>,
     },
     Stamp(String),
 }
@@ -113,9 +122,13 @@ impl fmt::Display for DiskStep {
             DiskStep::Write { file, .. } => write!(f, "write {}", file.name()),
             DiskStep::Remove(file) => write!(f, "remove {}", file.name()),
             DiskStep::CreateForUser(file) => write!(f, "create {} for the user", file.name()),
-            DiskStep::IssueCertificate { why } => {
+            DiskStep::IssueCertificate { why, keep: true } => {
                 write!(f, "issue a self-signed certificate: {why}")
             }
+            DiskStep::IssueCertificate { why, keep: false } => {
+                write!(f, "issue a self-signed certificate for this boot: {why}")
+            }
+            DiskStep::InstallCertificate { source, .. } => write!(f, "install {source}"),
             DiskStep::Stamp(instance) => write!(f, "stamp the volume as instance {instance}"),
         }
     }

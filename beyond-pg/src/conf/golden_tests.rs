@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{ConfFile, ConfInputs, Owner, TlsPaths};
+use super::{ConfFile, ConfInputs, Owner};
 use crate::layout::Layout;
 use crate::machine::Machine;
 use crate::metadata::{Metadata, Source};
@@ -108,25 +108,6 @@ impl Profile {
         Settings::from_metadata(&metadata).unwrap().0
     }
 
-    fn tls(&self, layout: &Layout) -> TlsPaths {
-        if self.platform_certificate {
-            let folder = layout.platform_tls();
-            let ca = Some(folder.join("ca.pem"));
-            TlsPaths {
-                cert: folder.join("cert.pem"),
-                key: folder.join("key.pem"),
-                ca,
-            }
-        } else {
-            let cert = layout.self_signed_cert();
-            TlsPaths {
-                key: layout.self_signed_key(),
-                ca: Some(cert.clone()),
-                cert,
-            }
-        }
-    }
-
     /// Path below the root and text of every file that exists on this machine.
     fn tree(&self) -> BTreeMap<PathBuf, String> {
         let layout = Layout::new("/");
@@ -144,7 +125,7 @@ impl Profile {
             },
             volume_bytes: 100 << 30,
             preload: &preload.map(str::to_owned),
-            tls: &self.tls(&layout),
+            client_ca: self.platform_certificate,
             layout: &layout,
         };
         let file = |file: ConfFile| {

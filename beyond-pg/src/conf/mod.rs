@@ -63,17 +63,15 @@ pub(crate) struct ConfInputs<'a> {
     /// Libraries to preload, already reduced to those that exist: the postmaster refuses to start
     /// on a missing one (facts 75).
     pub(crate) preload: &'a [String],
-    pub(crate) tls: &'a TlsPaths,
+    /// The installed certificate came with a CA, so clients may be asked for theirs.
+    pub(crate) client_ca: bool,
     pub(crate) layout: &'a Layout,
 }
 
-/// The certificate both servers present.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TlsPaths {
-    pub(crate) cert: PathBuf,
-    pub(crate) key: PathBuf,
-    /// Who signs client certificates, should the user turn them on.
-    pub(crate) ca: Option<PathBuf>,
+/// `06-tls.conf`, the one file that a running machine writes: for that neither settings nor size
+/// matter.
+pub(crate) fn tls_text(layout: &Layout, client_ca: bool) -> String {
+    tls::render(layout, client_ca)
 }
 
 impl ConfFile {
@@ -150,7 +148,7 @@ impl ConfFile {
             Self::Durability02 => durability::render(inputs.settings.volume),
             Self::Replication03 => replication::render(inputs.settings),
             Self::Pitr05 => recovery::render(inputs),
-            Self::Tls06 => Some(tls::render(inputs.tls)),
+            Self::Tls06 => Some(tls_text(inputs.layout, inputs.client_ca)),
             Self::User99 | Self::UserHba99 => Some(String::new()),
             Self::Hba => Some(hba::hba(&Self::UserHba99.path(inputs.layout))),
             Self::Ident => Some(hba::ident()),

@@ -16,10 +16,9 @@ track_extra_parameters = IntervalStyle, search_path
 ignore_startup_parameters = extra_float_digits";
 
 pub(super) fn render(inputs: &ConfInputs<'_>) -> String {
-    let ConfInputs { layout, tls, .. } = inputs;
-    // Without a CA, PgBouncer dies on "failed to load CA: (null)" as soon as it has a certificate;
-    // a self-signed one is its own (facts 30).
-    let ca = tls.ca.as_ref().unwrap_or(&tls.cert);
+    let ConfInputs { layout, .. } = inputs;
+    // Without a CA, PgBouncer dies on "failed to load CA: (null)" as soon as it has a certificate
+    // (facts B 30).
     format!(
         "\
 ; The pooler (E-001, E-002). Rewritten at every boot; PID 1 starts and stops it.
@@ -58,7 +57,8 @@ tcp_keepidle = 60
 tcp_keepintvl = 10
 tcp_keepcnt = 6
 
-; Encrypted for whoever asks; refusing plaintext is a decision of its own (I-004).
+; Encrypted for whoever asks; refusing plaintext is a decision of its own (I-004). The pooler wants a
+; CA in any case; a certificate that came without one is its own.
 client_tls_sslmode = allow
 client_tls_protocols = secure
 client_tls_cert_file = {cert}
@@ -80,8 +80,8 @@ log_stats = 0
         socket_dir = layout.socket_dir().display(),
         direct = wire::ports::DIRECT,
         pooler = wire::ports::POOLER,
-        cert = tls.cert.display(),
-        key = tls.key.display(),
-        ca = ca.display(),
+        cert = layout.installed_cert().display(),
+        key = layout.installed_key().display(),
+        ca = layout.installed_ca().display(),
     )
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::ffi::OsStringExt as _;
 
 use super::block_on;
-use crate::conf::{ConfFile, ConfInputs, TlsPaths};
+use crate::conf::{ConfFile, ConfInputs};
 use crate::layout::Layout;
 use crate::machine::Machine;
 use crate::metadata::{Metadata, env, mmds};
@@ -80,11 +80,6 @@ fn checked(mut document: Metadata, input: &[u8]) {
 
 fn conf_is_well_formed(settings: &Settings) {
     let layout = Layout::new("/");
-    let tls = TlsPaths {
-        cert: layout.self_signed_cert(),
-        key: layout.self_signed_key(),
-        ca: None,
-    };
     let inputs = ConfInputs {
         settings,
         machine: Machine {
@@ -93,7 +88,7 @@ fn conf_is_well_formed(settings: &Settings) {
         },
         volume_bytes: 100 << 30,
         preload: &[],
-        tls: &tls,
+        client_ca: true,
         layout: &layout,
     };
     for file in ConfFile::ALL {

@@ -73,6 +73,8 @@ pub(crate) enum Concern {
     Postgres,
     /// PgBouncer does not stay up.
     Pooler,
+    /// A certificate that is not used, or that ends.
+    Certificate,
 }
 
 impl Desk {

@@ -32,9 +32,11 @@ use crate::postgres::cluster;
 use crate::rpc::{Concern, Desk, Lifecycle};
 use crate::settings::{LogShipping, Settings};
 use crate::supervise::errands::Errands;
+pub(crate) use crate::supervise::errands::chain;
 use crate::supervise::machine::{Action, Errand, Event, Machine, Server, StopBudget};
 use crate::supervise::servers::{Exit, Servers};
 use crate::sys::limits;
+use crate::tls::watch::Watch;
 
 /// Total time for a stop (contract 8).
 pub(crate) const STOP_BUDGET: Duration = Duration::from_secs(30);
@@ -45,6 +47,7 @@ pub(crate) struct Options {
     pub(crate) stop_budget: Duration,
     pub(crate) hook_deadline: Duration,
     pub(crate) stop_after: StopAfter,
+    pub(crate) tls_poll: Duration,
 }
 
 /// How the supervisor ended.
@@ -187,6 +190,7 @@ struct Supervisor<'a> {
     desk: &'a Desk,
     servers: Servers,
     machine: Machine,
+    certificates: Watch<'a>,
     first: Vec<Action>,
     under_way: Option<UnderWay<'a>>,
 }
@@ -200,12 +204,16 @@ impl<'a> Supervisor<'a> {
     ) -> Supervisor<'a> {
         let budget = StopBudget(options.stop_budget);
         let (machine, first) = Machine::begin(clock::now(), budget);
+        let observed = &errands.observed;
+        let (owners, seen) = (observed.owners, &observed.facts.tls);
+        let certificates = Watch::new(errands.layout, owners, desk, options.tls_poll, seen);
         Supervisor {
             errands,
             link,
             desk,
             servers: Servers::new(errands.layout.clone(), errands.observed.owners.postgres),
             machine,
+            certificates,
             first,
             under_way: None,
         }
@@ -250,8 +258,11 @@ impl<'a> Supervisor<'a> {
                 }
                 () = self.desk.reload_requested() => {
                     tracing::info!("asked to reload");
+                    // Whoever has put a certificate there need not wait; the servers are told anyway.
+                    self.certificates.look().await;
                     return Event::ReloadRequested;
                 }
+                () = self.certificates.renewed() => return Event::ReloadRequested,
                 exit = self.servers.exit() => match exit {
                     // Clients notice now; the machine goes on when what it left behind is gone.
                     Exit::Died(Server::Postgres, how) => self.note_exit(Server::Postgres, &how),
@@ -325,7 +336,7 @@ impl<'a> Supervisor<'a> {
         match self.servers.start(server, &program, logs) {
             Ok(()) => {}
             Err(error) => {
-                tracing::error!("{}", errands::chain(&error));
+                tracing::error!("{}", chain(&error));
                 return Performed::Failed(Event::Exited(server));
             }
         }
@@ -344,7 +355,7 @@ impl<'a> Supervisor<'a> {
         } = self.errands;
         // Best effort: what is wrong with the file the pooler says itself.
         if let Err(error) = observed.restore(layout, ConfFile::PgBouncer).await {
-            tracing::error!("{}", errands::chain(&error));
+            tracing::error!("{}", chain(&error));
         }
     }
 

@@ -3,50 +3,34 @@
 //! ECDSA P-256, never Ed25519: libpq's SCRAM channel binding cannot hash an Ed25519 certificate
 //! ("could not find digest for NID UNDEF", facts E 79) and older OpenSSL cannot read the key.
 
-use std::fmt;
-
-use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PublicKeyData as _};
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use thiserror::Error;
-use x509_parser::pem::parse_x509_pem;
 
-const DAY: i64 = 24 * 60 * 60;
+use crate::tls::pair::{Content, Files, Validity};
+
+pub(crate) const DAY: i64 = 24 * 60 * 60;
 /// How long a certificate is valid.
 const LIFETIME: i64 = 365 * DAY;
 /// Renewed when it ends within this time (I-001).
-const RENEW_WITHIN: i64 = 30 * DAY;
+pub(crate) const RENEW_WITHIN: i64 = 30 * DAY;
 /// A clock that runs behind ours still accepts a certificate made just now.
 const BACKDATED: i64 = DAY;
-
-/// Why the certificate on disk cannot stay.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Flaw {
-    Missing,
-    Unreadable(String),
-    KeyDoesNotMatch,
-    /// Ends within the renewal window, or has ended.
-    Expiring {
-        days_left: i64,
-    },
-    /// Made by a clock that was ahead by more than a day.
-    NotYetValid,
-}
-
-impl fmt::Display for Flaw {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Flaw::Missing => write!(f, "there is none"),
-            Flaw::Unreadable(why) => write!(f, "it cannot be read: {why}"),
-            Flaw::KeyDoesNotMatch => write!(f, "its key belongs to another certificate"),
-            Flaw::Expiring { days_left } => write!(f, "it ends in {days_left} days"),
-            Flaw::NotYetValid => write!(f, "it is not valid yet"),
-        }
-    }
-}
 
 /// A certificate and its key, PEM.
 pub(crate) struct Issued {
     pub(crate) cert: String,
     pub(crate) key: String,
+}
+
+impl Issued {
+    /// As if read: it is examined like any other before it is installed.
+    pub(crate) fn files(&self) -> Files {
+        Files {
+            certificate: Content::Bytes(self.cert.clone().into_bytes()),
+            key: Content::Bytes(self.key.clone().into_bytes()),
+            ca: Content::Absent,
+        }
+    }
 }
 
 #[derive(Debug, Error)]
@@ -86,89 +70,47 @@ pub(crate) fn issue(now: i64) -> Result<Issued, IssueError> {
     })
 }
 
-/// What is wrong with this pair at `now`; `None` when it is fit to use.
-pub(crate) fn examine(cert: Option<&str>, key: Option<&str>, now: i64) -> Option<Flaw> {
-    let (Some(cert), Some(key)) = (cert, key) else {
-        return Some(Flaw::Missing);
-    };
-    match examine_pair(cert, key, now) {
-        Ok(flaw) => flaw,
-        Err(why) => Some(Flaw::Unreadable(why)),
-    }
-}
-
-fn examine_pair(cert: &str, key: &str, now: i64) -> Result<Option<Flaw>, String> {
-    let (_, pem) = parse_x509_pem(cert.as_bytes()).map_err(|error| error.to_string())?;
-    let cert = pem.parse_x509().map_err(|error| error.to_string())?;
-    let key = KeyPair::from_pem(key).map_err(|error| error.to_string())?;
-    if cert.public_key().raw != key.subject_public_key_info() {
-        // Two files cannot be replaced as one: a boot cut between them leaves this.
-        return Ok(Some(Flaw::KeyDoesNotMatch));
-    }
-    let left = cert.validity().not_after.timestamp() - now;
+/// Why one of ours is made anew at `now`; `None` when it stays.
+pub(crate) fn renewal(validity: Validity, now: i64) -> Option<String> {
+    let left = validity.not_after - now;
     if left < RENEW_WITHIN {
-        return Ok(Some(Flaw::Expiring {
-            days_left: left.div_euclid(DAY),
-        }));
+        return Some(format!("it ends in {} days", left.div_euclid(DAY)));
     }
-    if cert.validity().not_before.timestamp() > now {
-        return Ok(Some(Flaw::NotYetValid));
-    }
-    Ok(None)
+    // Made by a clock that was ahead by more than a day.
+    (validity.not_before > now).then(|| "it is not valid yet".to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tls::pair::tests::bundle;
+    use x509_parser::pem::parse_x509_pem;
 
     const NOW: i64 = 1_800_000_000;
 
-    fn flaw_at(now: i64) -> Option<Flaw> {
-        let issued = issue(NOW).unwrap();
-        examine(Some(&issued.cert), Some(&issued.key), now)
+    fn renewal_at(now: i64) -> Option<String> {
+        renewal(bundle(NOW).validity(), now)
     }
 
     #[test]
     fn a_fresh_certificate_is_fit() {
-        assert_eq!(flaw_at(NOW), None);
+        assert_eq!(renewal_at(NOW), None);
     }
 
     #[test]
     fn it_is_renewed_in_its_last_thirty_days_and_not_before() {
-        assert_eq!(flaw_at(NOW + LIFETIME - RENEW_WITHIN), None);
+        assert_eq!(renewal_at(NOW + LIFETIME - RENEW_WITHIN), None);
+        let words = |now| renewal_at(now).unwrap();
         assert_eq!(
-            flaw_at(NOW + LIFETIME - RENEW_WITHIN + 1),
-            Some(Flaw::Expiring { days_left: 29 })
+            words(NOW + LIFETIME - RENEW_WITHIN + 1),
+            "it ends in 29 days"
         );
-        assert_eq!(
-            flaw_at(NOW + LIFETIME + DAY),
-            Some(Flaw::Expiring { days_left: -1 })
-        );
+        assert_eq!(words(NOW + LIFETIME + DAY), "it ends in -1 days");
     }
 
     #[test]
     fn a_clock_set_back_by_years_gets_a_certificate_of_its_own() {
-        assert_eq!(flaw_at(NOW - 2 * DAY), Some(Flaw::NotYetValid));
-    }
-
-    #[test]
-    fn a_key_of_another_certificate_is_noticed() {
-        let (one, other) = (issue(NOW).unwrap(), issue(NOW).unwrap());
-        assert_eq!(
-            examine(Some(&one.cert), Some(&other.key), NOW),
-            Some(Flaw::KeyDoesNotMatch)
-        );
-    }
-
-    #[test]
-    fn a_torn_file_is_made_anew() {
-        let issued = issue(NOW).unwrap();
-        let torn = "\0".repeat(issued.cert.len());
-        assert!(matches!(
-            examine(Some(&torn), Some(&issued.key), NOW),
-            Some(Flaw::Unreadable(_))
-        ));
-        assert_eq!(examine(None, Some(&issued.key), NOW), Some(Flaw::Missing));
+        assert_eq!(renewal_at(NOW - 2 * DAY).unwrap(), "it is not valid yet");
     }
 
     #[test]

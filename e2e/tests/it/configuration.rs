@@ -1,14 +1,8 @@
 //! A configuration that Postgres refuses, on a live machine and at a boot.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, ensure};
 use e2e::disk::{CONF_D, PGDATA};
-use e2e::{Door, Outcome, Vm, scenario};
-
-/// What the machine says is not as it should be.
-async fn degraded(db: &Vm) -> Result<String> {
-    let health = db.rpc("health").await?.health.context("no health")?;
-    Ok(health.degraded.join("\n"))
-}
+use e2e::{Door, Outcome, scenario};
 
 /// A line that Postgres refuses is named while the machine lives on; the next boot starts on what
 /// worked last, says which line of whose file it left out, and leaves the file as it is. Mended, all
@@ -32,7 +26,7 @@ async fn a_boot_with_a_line_that_postgres_refuses_runs_on_what_worked_last() -> 
 
         let db = db.restart().await?;
         ensure!(db.shows("work_mem").await? == "77MB");
-        let said = degraded(&db).await?;
+        let said = db.degraded().await?.join("\n");
         for words in [
             "not applied: your 99-user.conf line 1 (work_mem), 99-user.conf line 2 (work_men)",
             "unrecognized configuration parameter \"work_men\" in file",
@@ -46,7 +40,7 @@ async fn a_boot_with_a_line_that_postgres_refuses_runs_on_what_worked_last() -> 
         db.shell(&format!("sed -i 2d {file}")).await?;
         let db = db.restart().await?;
         ensure!(db.shows("work_mem").await? == "88MB");
-        ensure!(degraded(&db).await?.is_empty());
+        ensure!(db.degraded().await?.is_empty());
         Ok(())
     })
     .await
@@ -64,7 +58,7 @@ async fn what_only_a_start_finds_wrong_is_left_out_as_well() -> Outcome {
         ))
         .await?;
         let db = db.restart().await?;
-        let said = degraded(&db).await?;
+        let said = db.degraded().await?.join("\n");
         ensure!(
             said.contains("not applied: your 99-user-hba.conf line 1"),
             "{said}"
@@ -75,14 +69,14 @@ async fn what_only_a_start_finds_wrong_is_left_out_as_well() -> Outcome {
         let direct = db.session(Door::Direct).await?;
         direct.sql("ALTER SYSTEM SET work_mem = '66MB'").await?;
         let db = db.restart().await?;
-        ensure!(db.shows("work_mem").await? == "66MB" && degraded(&db).await?.is_empty());
+        ensure!(db.shows("work_mem").await? == "66MB" && db.degraded().await?.is_empty());
 
         let direct = db.session(Door::Direct).await?;
         direct
             .sql("ALTER SYSTEM SET shared_preload_libraries = 'no_such_library'")
             .await?;
         let db = db.restart().await?;
-        let said = degraded(&db).await?;
+        let said = db.degraded().await?.join("\n");
         ensure!(
             said.contains("not applied: your postgresql.auto.conf line")
                 && said.contains("(shared_preload_libraries)"),
@@ -97,7 +91,7 @@ async fn what_only_a_start_finds_wrong_is_left_out_as_well() -> Outcome {
 
         // What it runs on is what stands there now.
         let db = db.restart().await?;
-        ensure!(degraded(&db).await?.is_empty());
+        ensure!(db.degraded().await?.is_empty());
         Ok(())
     })
     .await

@@ -21,3 +21,4 @@ mod secrets;
 mod settings;
 mod stop;
 mod supervise;
+mod tls;

@@ -149,9 +149,20 @@ pub async fn run(
     container: &str,
     program: Program,
 ) -> Result<Finished, DockerError> {
+    run_reading(docker, container, program, &[]).await
+}
+
+/// Runs a program to its end with something to read, at most what fits a pipe.
+pub async fn run_reading(
+    docker: &Docker,
+    container: &str,
+    program: Program,
+    input: &[u8],
+) -> Result<Finished, DockerError> {
     let mut session = start(docker, container, program).await?;
     // Without an end of file a program that reads would wait for ever. One that has ended
-    // already has closed its side, and then there is nothing to tell it.
+    // already has closed its side, and then there is nothing to tell it; how it ended says why.
+    drop(session.input.write_all(input).await);
     drop(session.input.shutdown().await);
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     while let Some(piece) = session.output.try_next().await? {

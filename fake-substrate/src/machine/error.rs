@@ -39,6 +39,16 @@ pub enum MachineError {
         "the metadata of machine {0} has no POSTGRES_PASSWORD, so nobody can log in\nHINT: give it one with --password-file"
     )]
     NoPassword(MachineName),
+    /// A file of the platform's agent could not be put into it.
+    #[error("cannot put {file} into machine {name}: {why}\nHINT: is its /run full, or read-only?")]
+    NotDelivered {
+        /// Which machine.
+        name: MachineName,
+        /// Which file.
+        file: &'static str,
+        /// What the machine's shell said.
+        why: String,
+    },
     /// Docker failed.
     #[error(transparent)]
     Docker(#[from] DockerError),

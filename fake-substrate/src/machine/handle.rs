@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::{Stream, TryStreamExt as _};
 
 use crate::admin::{AdminClient, KeptLine, LinkReport, Metadata};
+use crate::certificates::{FOLDER, PlatformFile};
 use crate::docker::exec::{Finished, Program, Session};
 use crate::docker::logs::{Output, Part};
 use crate::docker::{self, Docker, DockerError, exec, logs, volume};
@@ -114,6 +115,31 @@ impl Machine {
     pub async fn session(&self, program: Program) -> Result<Session, MachineError> {
         self.may(Verb::Exec).await?;
         Ok(exec::start(&self.docker, &self.container(), program).await?)
+    }
+
+    /// Puts one of the platform agent's files into it: a new file renamed into place, root's alone.
+    /// Only while it runs, as the real agent does.
+    pub async fn deliver(&self, file: PlatformFile, pem: &str) -> Result<(), MachineError> {
+        self.may(Verb::Exec).await?;
+        let script = format!(
+            "set -e; umask 077; mkdir -p {FOLDER}; cd {FOLDER}; cat > {name}.new; mv {name}.new {name}",
+            name = file.name()
+        );
+        let program = Program {
+            argv: ["/bin/sh", "-c", &script].map(str::to_owned).to_vec(),
+            user: Some("root".to_owned()),
+            ..Program::default()
+        };
+        let written =
+            exec::run_reading(&self.docker, &self.container(), program, pem.as_bytes()).await?;
+        if written.exit_code == 0 {
+            return Ok(());
+        }
+        Err(MachineError::NotDelivered {
+            name: self.name.clone(),
+            file: file.name(),
+            why: written.stderr,
+        })
     }
 
     /// What PID 1 and its children have written.

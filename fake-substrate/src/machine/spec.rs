@@ -102,7 +102,7 @@ impl MachineSpec {
             network: Some(Attachment {
                 network: substrate.network(),
                 link_local: self.link_local,
-                aliases: vec![self.name.to_string()],
+                aliases: vec![self.name.to_string(), self.name.internal()],
             }),
         }
     }
