@@ -3,6 +3,7 @@
 use std::ops::Deref;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use fake_substrate::admin::MmdsMode;
 use fake_substrate::docker::container;
 use fake_substrate::docker::exec::{Finished, Program};
 use fake_substrate::docker::logs::Part;
@@ -17,7 +18,7 @@ use crate::guest::Guest;
 use crate::processes::{self, Given, Process};
 use crate::record::BootRecord;
 use crate::stopped::Stopped;
-use crate::until::{Look, until, within};
+use crate::until::{Look, until, until_true, within};
 use crate::vm::Vm;
 
 /// The server's own account.
@@ -69,6 +70,23 @@ impl Running {
                 None => Look::NotYet(lines.last().cloned().unwrap_or("nothing".to_owned())),
             })
         })
+        .await
+    }
+
+    /// Changes how its metadata service behaves, and waits until it says these words because of that.
+    pub async fn troubled_by(&self, mode: MmdsMode, words: &str) -> Result<()> {
+        let times = async || -> Result<usize> {
+            let lines = self.output().await?;
+            Ok(lines.iter().filter(|line| line.contains(words)).count())
+        };
+        let before = times().await?;
+        self.mmds(mode).await?;
+        let awaited = format!("{} says because of {mode:?}: {words}", self.name());
+        until_true(
+            budget::SPEAKS,
+            awaited,
+            async || Ok(times().await? > before),
+        )
         .await
     }
 

@@ -73,6 +73,12 @@ impl Spec {
         self
     }
 
+    /// One variable in the environment of its PID 1, where a platform's settings do not belong.
+    pub fn env(mut self, key: &str, value: &str) -> Self {
+        self.overrides.env.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Its boot ends right after that step, as if the power went.
     pub fn stop_after(mut self, step: usize) -> Self {
         self.image = self.site.images.failpoints.clone();

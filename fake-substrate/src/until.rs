@@ -40,6 +40,11 @@ impl Budget {
     };
 }
 
+/// Lets time pass: for what is late on purpose.
+pub(crate) async fn pause(time: Duration) {
+    sleep(time).await;
+}
+
 /// What one look found.
 #[derive(Debug)]
 pub enum Look<T, E> {

@@ -10,7 +10,7 @@ use fake_substrate::admin::{
     AdminClient, AdminError, AdminToken, LinkMode, LinkReport, MachineSummary, Metadata,
     MetadataPatch, MmdsMode,
 };
-use fake_substrate::mmds::http::{self, Outcome};
+use fake_substrate::mmds::http::{self, Outcome, Tear};
 use fake_substrate::mmds::routes::{Answer, GuestError};
 use fake_substrate::serve::{self, ServeError, ServeOptions};
 use serde_json::json;
@@ -324,6 +324,52 @@ async fn a_silent_service_accepts_and_leaves_the_others_their_answers() {
     let mut byte = [0];
     let nothing = silent.try_read(&mut byte).expect_err("no answer, no end");
     assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
+}
+
+/// What of an answer arrives that was torn, and how the connection ended.
+async fn torn(how: Tear) -> (String, Option<std::io::ErrorKind>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let answer = Answer::from(GuestError::NoToken);
+    tokio::spawn(http::serve(
+        listener,
+        Arc::new(move |_, _| Outcome::Torn(answer.clone(), how)),
+    ));
+    let mut guest = TcpStream::connect(address).await.expect("it listens");
+    let ask = b"GET /latest/meta-data HTTP/1.1\r\n\r\n";
+    guest.write_all(ask).await.expect("it is read");
+    let mut arrived = Vec::new();
+    let end = guest.read_to_end(&mut arrived).await;
+    let arrived = String::from_utf8(arrived).expect("text");
+    (arrived, end.err().map(|error| error.kind()))
+}
+
+#[tokio::test]
+async fn a_torn_answer_ends_before_its_length_by_a_reset_or_a_close() {
+    let (_, end) = torn(Tear::Reset).await;
+    assert_eq!(end, Some(std::io::ErrorKind::ConnectionReset));
+
+    let (arrived, end) = torn(Tear::Closed).await;
+    assert_eq!(end, None);
+    let (head, body) = arrived.split_once("\r\n\r\n").expect("a head");
+    let whole = Answer::from(GuestError::NoToken).body.len();
+    assert!(head.contains(&format!("Content-Length: {whole}")), "{head}");
+    assert_eq!(body.len(), whole / 2);
+}
+
+#[tokio::test]
+async fn a_late_answer_is_the_same_answer() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let delay = Duration::from_millis(10);
+    tokio::spawn(http::serve(
+        listener,
+        Arc::new(move |_, _| Outcome::Late(delay, Answer::from(GuestError::NoToken))),
+    ));
+    let mut guest = TcpStream::connect(address).await.expect("it listens");
+    let ask = b"GET /latest/meta-data HTTP/1.1\r\n\r\n";
+    guest.write_all(ask).await.expect("it is read");
+    assert!(read_body(&mut guest).await.starts_with("No MMDS token"));
 }
 
 /// Reads one answer by its Content-Length: the connection stays open.

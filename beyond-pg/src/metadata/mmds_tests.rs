@@ -208,6 +208,54 @@ async fn an_answer_that_cannot_be_used_is_told_apart_from_no_service() {
     }
 }
 
+/// A service that gives each caller these bytes and hangs up, by a reset where nothing else tells the
+/// caller that more was to come.
+async fn hangs_up_after(bytes: &str, reset: bool) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let bytes = bytes.to_owned();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            request(&mut stream).await;
+            stream.write_all(bytes.as_bytes()).await.unwrap();
+            if reset {
+                stream.set_zero_linger().unwrap();
+            }
+        }
+    });
+    addr
+}
+
+#[tokio::test]
+async fn a_service_that_breaks_off_is_told_apart_from_no_service() {
+    let whole = json(r#"{"POSTGRES_PASSWORD":"x"}"#);
+    let half = &whole[..whole.len() - 10];
+    for (bytes, reset) in [
+        (half, false),
+        (half, true),
+        ("HTTP/1.1 2", false),
+        ("", true),
+    ] {
+        let addr = hangs_up_after(bytes, reset).await;
+        let error = fetch(addr).await.unwrap_err();
+        assert!(
+            matches!(error, MmdsError::Http { .. }),
+            "{bytes:?}: {error}"
+        );
+        assert!(!error.is_absent(), "{bytes:?}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_length_that_is_too_short_makes_no_document_of_a_part() {
+    let cut =
+        json(r#"{"POSTGRES_PASSWORD":"x"}"#).replace("Content-Length: 25", "Content-Length: 9");
+    let service = Service::with([token(), cut]).await;
+    let error = service.fetch().await.unwrap_err();
+    assert!(matches!(error, MmdsError::NotJson { .. }), "{error}");
+}
+
 #[tokio::test]
 async fn a_port_that_nobody_listens_on_is_an_absent_service() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -94,3 +94,74 @@ async fn a_machine_waits_for_a_metadata_service_that_does_not_answer() -> Outcom
     })
     .await
 }
+
+/// Whatever a metadata service does short of not being there, it is asked again until it makes sense:
+/// the password in the environment is never the way out, and nobody has to restart the machine.
+#[tokio::test]
+async fn a_metadata_service_in_trouble_is_waited_for_and_the_environment_never_taken() -> Outcome {
+    scenario(async |world| {
+        let spec = world.vm("db").password("from the document");
+        let spec = spec.env("POSTGRES_PASSWORD", "from the environment");
+        let db = spec.boot().await?.stop().await?;
+
+        db.mmds(MmdsMode::Silent).await?;
+        let db = db.start().await?;
+        for (mode, words) in [
+            (MmdsMode::Silent, "took the connection and did not answer"),
+            (MmdsMode::Empty, "status 404"),
+            (MmdsMode::Reset, "failed: "),
+            (MmdsMode::Forgetful, "MMDS token not valid"),
+            (MmdsMode::Truncated, "failed: "),
+        ] {
+            db.troubled_by(mode, words).await?;
+        }
+        db.mmds(MmdsMode::V2).await?;
+        let db = db.ready().await?;
+        db.lets_in(Door::Pooled, "from the document").await?;
+        db.turns_away(Door::Pooled, "from the environment").await?;
+        let log = db.log().await?.join("\n");
+        ensure!(!log.contains("settings from the environment"), "{log}");
+        Ok(())
+    })
+    .await
+}
+
+/// The first packet to the service may wait for its neighbour for a second or two: no trouble at all.
+#[tokio::test]
+async fn a_metadata_service_that_answers_late_is_no_trouble() -> Outcome {
+    scenario(async |world| {
+        let db = world.vm("db").boot().await?.stop().await?;
+        db.mmds(MmdsMode::Late).await?;
+        let db = db.boot().await?;
+        let log = db.log().await?.join("\n");
+        ensure!(!log.contains("no settings yet"), "{log}");
+        Ok(())
+    })
+    .await
+}
+
+/// The store of a machine that is resumed from a snapshot is empty until its host fills it again. A
+/// machine that runs does not care; one that boots meanwhile waits, and takes nothing else instead.
+#[tokio::test]
+async fn an_emptied_store_stops_no_machine_that_runs_and_is_waited_for_by_one_that_boots() -> Outcome
+{
+    scenario(async |world| {
+        let spec = world.vm("db").password("from the document");
+        let spec = spec.env("POSTGRES_PASSWORD", "from the environment");
+        let db = spec.boot().await?;
+        db.mmds(MmdsMode::Empty).await?;
+        db.crash_postgres().await?;
+        db.is_back().await?;
+        ensure!(db.rpc("reload").await?.ok);
+        db.lets_in(Door::Direct, "from the document").await?;
+        db.is_well().await?;
+
+        let db = db.stop().await?.start().await?;
+        db.expect_log("status 404").await?;
+        db.mmds(MmdsMode::V2).await?;
+        let db = db.ready().await?;
+        db.lets_in(Door::Pooled, "from the document").await?;
+        db.turns_away(Door::Pooled, "from the environment").await
+    })
+    .await
+}

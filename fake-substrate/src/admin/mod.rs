@@ -76,6 +76,14 @@ pub enum MmdsMode {
     /// As before the first PUT, or after a resume from a snapshot: every path is a 404
     /// (facts 60).
     Empty,
+    /// Each answer takes as long as the first packet may that waits for its neighbour (facts 58).
+    Late,
+    /// Each connection is reset in the middle of an answer.
+    Reset,
+    /// Each body ends before the length that its head announced.
+    Truncated,
+    /// As if it were restarted between any two requests: no token that it gave is valid.
+    Forgetful,
 }
 
 /// `PUT /machines/{name}/mmds/mode`.

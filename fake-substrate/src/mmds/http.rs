@@ -9,6 +9,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -19,10 +20,13 @@ use hyper::ext::ReasonPhrase;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::routes::Answer;
+use crate::until::pause;
 
 /// Firecracker's buffer for a connection: a head that does not fit gets no answer there.
 const LONGEST_HEAD: usize = 2500;
@@ -32,8 +36,21 @@ const LONGEST_HEAD: usize = 2500;
 pub enum Outcome {
     /// Sends this.
     Answer(Answer),
+    /// Sends this so much later.
+    Late(Duration, Answer),
+    /// Announces all of this, sends half of the body, and is gone.
+    Torn(Answer, Tear),
     /// Nothing, for as long as the guest waits.
     Silence,
+}
+
+/// How a connection ends in the middle of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tear {
+    /// By a RST, which is all that is left of a service that was killed.
+    Reset,
+    /// By a FIN, as if the body were shorter than its head said.
+    Closed,
 }
 
 /// Decides the outcome for a request from an address.
@@ -71,16 +88,25 @@ fn is_about_one_connection(error: &io::Error) -> bool {
 }
 
 async fn connection(stream: TcpStream, peer: SocketAddr, respond: Respond) {
-    let router = Router::new()
-        .fallback(handle)
-        .with_state(Guest { peer, respond });
-    let served = http1::Builder::new()
+    let (tear, mut torn) = mpsc::channel(1);
+    let router = Router::new().fallback(handle).with_state(Guest {
+        peer,
+        respond,
+        tear,
+    });
+    let mut serving = http1::Builder::new()
         .auto_date_header(false)
         .title_case_headers(true)
         .preserve_header_case(true)
         .max_header_size(LONGEST_HEAD)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
-        .await;
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let served = tokio::select! {
+        served = &mut serving => served.map_err(io::Error::other),
+        Some((answer, how)) = torn.recv() => {
+            let stream = serving.into_parts().io.into_inner();
+            send_half(stream, &answer, how).await
+        }
+    };
     if let Err(error) = served {
         tracing::debug!(%peer, %error, "an MMDS connection ended early");
     }
@@ -90,6 +116,8 @@ async fn connection(stream: TcpStream, peer: SocketAddr, respond: Respond) {
 struct Guest {
     peer: SocketAddr,
     respond: Respond,
+    /// Takes the connection out of hyper's hands, which would end it properly.
+    tear: mpsc::Sender<(Answer, Tear)>,
 }
 
 async fn handle(State(guest): State<Guest>, request: Request) -> Response<Body> {
@@ -101,7 +129,38 @@ async fn handle(State(guest): State<Guest>, request: Request) -> Response<Body> 
     };
     match (guest.respond)(peer, &parts) {
         Outcome::Answer(answer) => response(answer, parts),
+        Outcome::Late(delay, answer) => {
+            pause(delay).await;
+            response(answer, parts)
+        }
+        Outcome::Torn(answer, how) => {
+            // One answer is torn on a connection, and then there is none.
+            guest.tear.try_send((answer, how)).ok();
+            std::future::pending().await
+        }
         Outcome::Silence => std::future::pending().await,
+    }
+}
+
+async fn send_half(mut stream: TcpStream, answer: &Answer, how: Tear) -> io::Result<()> {
+    let Answer {
+        status,
+        media_type,
+        body,
+        ..
+    } = answer;
+    let head = format!(
+        "HTTP/1.1 {} \r\nServer: Firecracker API\r\nConnection: keep-alive\r\n\
+         Content-Type: {}\r\nContent-Length: {}\r\n\r\n",
+        status.as_u16(),
+        media_type.as_str(),
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(&body[..body.len() / 2]).await?;
+    match how {
+        Tear::Reset => stream.set_zero_linger(),
+        Tear::Closed => stream.shutdown().await,
     }
 }
 

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
 
 use axum::http::request::Parts;
 
 use crate::admin::MmdsMode;
 use crate::link::{Links, Member};
-use crate::mmds::http::Outcome;
+use crate::mmds::http::{Outcome, Tear};
 use crate::mmds::routes;
 use crate::mmds::store::Store;
 use crate::mmds::token::{TokenAuthority, TokenKey};
@@ -37,8 +38,14 @@ struct Current {
 
 enum Behaviour {
     Serve(Service),
+    Late(Service),
+    Torn(Service, Tear),
+    Forgetful(Service),
     Silent,
 }
+
+/// Neighbour resolution takes 1 to 2 s (facts 58).
+const LATE: Duration = Duration::from_millis(1500);
 
 /// Why a change did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -106,12 +113,22 @@ impl Machines {
     /// What the service of whoever has this address does with a request.
     pub(super) fn outcome(&self, peer: Ipv4Addr, head: &Parts, now_ms: u64) -> Outcome {
         let current = self.current();
-        let service = match current.by_address.get(&peer) {
-            Some(Behaviour::Silent) => return Outcome::Silence,
-            Some(Behaviour::Serve(service)) => service,
-            None => &self.stranger,
-        };
-        Outcome::Answer(routes::answer(service, head, now_ms))
+        let answer = |service| routes::answer(service, head, now_ms);
+        match current.by_address.get(&peer) {
+            Some(Behaviour::Silent) => Outcome::Silence,
+            Some(Behaviour::Serve(service)) => Outcome::Answer(answer(service)),
+            Some(Behaviour::Late(service)) => Outcome::Late(LATE, answer(service)),
+            Some(Behaviour::Torn(service, how)) => Outcome::Torn(answer(service), *how),
+            Some(Behaviour::Forgetful(service)) => {
+                let mut forgetful = service.clone();
+                // Without randomness there is no new key, and then the old one is kept.
+                if let Ok(key) = TokenKey::generate() {
+                    forgetful.tokens = TokenAuthority::new(key, STRANGER);
+                }
+                Outcome::Answer(answer(&forgetful))
+            }
+            None => Outcome::Answer(answer(&self.stranger)),
+        }
     }
 
     /// A lock poisoned by a panic elsewhere still guards a whole value: it is only ever
@@ -139,19 +156,26 @@ fn behaviours(registry: &Registry, key: &TokenKey) -> HashMap<Ipv4Addr, Behaviou
 
 fn behaviour(name: &str, machine: &Machine, key: &TokenKey) -> Behaviour {
     let version = match machine.mode {
-        MmdsMode::Silent => return Behaviour::Silent,
         MmdsMode::V1 => Version::V1,
-        MmdsMode::V2 | MmdsMode::Empty => Version::V2,
+        _ => Version::V2,
     };
     let contents = match &machine.raw_document {
         Some(raw) => Contents::Raw(raw.0.clone().into()),
         None => Contents::Store(machine.store()),
     };
-    Behaviour::Serve(Service {
+    let service = Service {
         version,
         contents,
         tokens: TokenAuthority::new(key.clone(), name),
-    })
+    };
+    match machine.mode {
+        MmdsMode::V1 | MmdsMode::V2 | MmdsMode::Empty => Behaviour::Serve(service),
+        MmdsMode::Late => Behaviour::Late(service),
+        MmdsMode::Reset => Behaviour::Torn(service, Tear::Reset),
+        MmdsMode::Truncated => Behaviour::Torn(service, Tear::Closed),
+        MmdsMode::Forgetful => Behaviour::Forgetful(service),
+        MmdsMode::Silent => Behaviour::Silent,
+    }
 }
 
 #[cfg(test)]
@@ -193,7 +217,7 @@ mod tests {
             .expect("a request");
         let (head, ()) = request.into_parts();
         match machines.outcome(peer, &head, 0) {
-            Outcome::Silence => None,
+            Outcome::Silence | Outcome::Late(..) | Outcome::Torn(..) => None,
             Outcome::Answer(answer) => {
                 let body = String::from_utf8(answer.body.to_vec()).expect("text");
                 Some((answer.status, body))
@@ -243,19 +267,17 @@ mod tests {
         assert_eq!(read(&machines, OTHER), other);
     }
 
-    #[tokio::test]
-    async fn an_empty_service_finds_nothing_although_the_metadata_is_known() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let machines = two_machines(&dir).await;
-        let forget = machines.change(|all| all.set_mode("db", MmdsMode::Empty));
-        forget.await.expect("known");
+    /// What a guest is answered that asks for a token and reads with it.
+    async fn read_with_a_token(machines: &Arc<Machines>, mode: MmdsMode) -> StatusCode {
+        let change = machines.change(|all| all.set_mode("db", mode));
+        change.await.expect("known");
         let request = Request::put("/latest/api/token")
             .header("X-metadata-token-ttl-seconds", "60")
             .body(())
             .expect("a request");
         let (ask, ()) = request.into_parts();
         let Outcome::Answer(token) = machines.outcome(DB, &ask, 0) else {
-            panic!("an empty service answers");
+            panic!("it answers");
         };
         let request = Request::get("/latest/meta-data/NAME")
             .header("X-metadata-token", token.body.as_ref())
@@ -263,9 +285,27 @@ mod tests {
             .expect("a request");
         let (head, ()) = request.into_parts();
         let Outcome::Answer(answer) = machines.outcome(DB, &head, 0) else {
-            panic!("an empty service answers");
+            panic!("it answers");
         };
-        assert_eq!(answer.status, StatusCode::NOT_FOUND);
+        answer.status
+    }
+
+    #[tokio::test]
+    async fn an_empty_service_finds_nothing_although_the_metadata_is_known() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let machines = two_machines(&dir).await;
+        let status = read_with_a_token(&machines, MmdsMode::Empty).await;
+        assert_eq!(status, StatusCode::NOT_FOUND);
+    }
+
+    #[tokio::test]
+    async fn a_forgetful_service_gives_tokens_and_takes_none() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let machines = two_machines(&dir).await;
+        let status = read_with_a_token(&machines, MmdsMode::Forgetful).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED);
+        let status = read_with_a_token(&machines, MmdsMode::V2).await;
+        assert_eq!(status, StatusCode::OK);
     }
 
     #[tokio::test]
