@@ -4,6 +4,7 @@ use tokio_postgres::types::PgLsn;
 use wire::lsn::Lsn;
 use wire::rpc::{Command, Health, Response};
 
+use crate::fx::clock;
 use crate::postgres::ensure::MAINTENANCE_DATABASE;
 use crate::postgres::session::{Session, SessionError};
 use crate::rpc::policy::{self, Lifecycle};
@@ -85,7 +86,7 @@ async fn shutdown(desk: &Desk, told: &Told) -> Response {
 async fn health(desk: &Desk, told: &Told) -> Response {
     let mut health = Health {
         state: told.lifecycle.name().to_owned(),
-        ready_since: told.ready_since,
+        ready_since: told.ready_at.map(clock::unix_seconds_at),
         boot: told.boot_record.clone(),
         degraded: told.concerns.values().cloned().collect(),
         ..Health::default()

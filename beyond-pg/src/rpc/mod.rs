@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -55,7 +55,8 @@ pub(crate) struct Desk {
 #[derive(Debug, Clone)]
 struct Told {
     lifecycle: Lifecycle,
-    ready_since: Option<i64>,
+    /// Monotonic: somebody may set the clock meanwhile.
+    ready_at: Option<Instant>,
     /// JSON.
     boot_record: Option<String>,
     /// What is not as it should be, in the words of whoever noticed.
@@ -81,7 +82,7 @@ impl Desk {
     pub(crate) fn new(layout: Layout) -> Arc<Desk> {
         let told = Told {
             lifecycle: Lifecycle::Booting,
-            ready_since: None,
+            ready_at: None,
             boot_record: None,
             concerns: BTreeMap::new(),
         };
@@ -102,8 +103,8 @@ impl Desk {
     /// The machine's state has changed.
     pub(crate) fn tell(&self, lifecycle: Lifecycle) {
         self.state.send_modify(|told| {
-            told.ready_since = match lifecycle {
-                Lifecycle::Ready => told.ready_since.or_else(|| Some(clock::unix_seconds())),
+            told.ready_at = match lifecycle {
+                Lifecycle::Ready => told.ready_at.or_else(|| Some(clock::now())),
                 Lifecycle::Booting | Lifecycle::Starting | Lifecycle::Stopping => None,
             };
             told.lifecycle = lifecycle;

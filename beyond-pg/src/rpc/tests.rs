@@ -129,7 +129,7 @@ async fn an_oversized_request_ends_the_conversation() {
 fn being_ready_again_has_a_time_of_its_own() {
     let (_dir, desk) = desk();
     desk.tell(Lifecycle::Ready);
-    assert!(desk.state.borrow().ready_since.is_some());
+    assert!(desk.state.borrow().ready_at.is_some());
     desk.tell(Lifecycle::Starting);
-    assert_eq!(desk.state.borrow().ready_since, None);
+    assert_eq!(desk.state.borrow().ready_at, None);
 }
