@@ -28,6 +28,30 @@ async fn a_backend_that_outlives_its_postmaster_keeps_nobody_out() -> Outcome {
     .await
 }
 
+/// One that does not even take SIGQUIT, because it stands still, is killed; the postmaster's own end has
+/// decided already that Postgres recovers.
+#[tokio::test]
+async fn a_backend_that_stands_still_when_its_postmaster_dies_keeps_nobody_out() -> Outcome {
+    scenario(async |world| {
+        let db = world.vm("db").boot().await?;
+        let mut ledger = db.keep_writing(Door::Direct).await?;
+        let idle = db.session(Door::Direct).await?;
+        let still: i32 = idle.ask("SELECT pg_backend_pid()").await?;
+        ledger.reaches(100).await?;
+        let postmaster = db.postmaster().await?;
+        db.shell(&format!("kill -STOP {still} && kill -KILL {postmaster}"))
+            .await?;
+        let promise = ledger.cut_off().await?;
+
+        db.is_back().await?;
+        promise.is_kept_by(&db).await?;
+        db.expect_log(&format!("({still}) is not: sending SIGKILL"))
+            .await?;
+        Ok(())
+    })
+    .await
+}
+
 /// A statement that wants more memory than the machine has is killed by the kernel. Postgres restarts
 /// its backends, PID 1 does not interfere, and what was acknowledged is there.
 #[tokio::test]
