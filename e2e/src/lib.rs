@@ -31,6 +31,7 @@ mod bare;
 pub mod budget;
 mod client;
 pub mod disk;
+mod filling;
 mod guest;
 mod keep;
 mod ledger;
