@@ -33,6 +33,16 @@ impl FsError {
     }
 }
 
+impl FsError {
+    /// The file system is full, or the user's share of it.
+    pub(crate) fn is_out_of_space(&self) -> bool {
+        matches!(
+            self.source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
+    }
+}
+
 /// Replaces `path` by `bytes`: a reader, or the next boot, sees the old file or the new one.
 pub(crate) fn write_atomic(
     path: &Path,
@@ -58,6 +68,18 @@ pub(crate) fn write_atomic(
     file.sync_all()
         .map_err(FsError::on("flushing", &temporary))?;
     rename(&temporary, path)
+}
+
+/// Overwrites a file with as many bytes as it has, which takes no room. Not atomic: for when
+/// [`write_atomic`] has none.
+pub(crate) fn overwrite(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .open(path)
+        .map_err(FsError::on("opening", path))?;
+    file.write_all(bytes)
+        .map_err(FsError::on("overwriting", path))?;
+    file.sync_all().map_err(FsError::on("flushing", path))
 }
 
 /// Creates `path` with nothing in it, unless it exists: then it is not touched.
@@ -210,6 +232,17 @@ mod tests {
         fs::write(&path, b"work_mem = '1GB'\n").unwrap();
         create_if_absent(&path, 0o600, Account::current()).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"work_mem = '1GB'\n");
+    }
+
+    #[test]
+    fn overwriting_keeps_the_file_and_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("record");
+        fs::write(&path, b"one").unwrap();
+        let before = fs::metadata(&path).unwrap().ino();
+        overwrite(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::metadata(&path).unwrap().ino(), before);
     }
 
     #[test]
