@@ -80,8 +80,10 @@ impl Boot<'_> {
                 _ => false,
             });
 
-        let disk = outside
+        let disk = self
+            .release_reserve(facts)
             .into_iter()
+            .chain(outside)
             .chain(making)
             .chain(wal)
             .chain(inside)
@@ -93,6 +95,7 @@ impl Boot<'_> {
             )
             .chain(self.certificate(facts))
             .chain(self.stamp(facts))
+            .chain(Self::make_reserve(facts))
             .collect();
         Ok(Plan {
             disk,
@@ -188,6 +191,18 @@ impl Boot<'_> {
         stale.then_some(DiskStep::RemoveStalePid)
     }
 
+    /// First of all, so that what follows can be written.
+    fn release_reserve(&self, facts: &Facts) -> Option<DiskStep> {
+        let releases = self.holds_volume && facts.volume.releases_reserve();
+        releases.then_some(DiskStep::ReleaseReserve)
+    }
+
+    /// Last of all: on a volume that is small, the database comes first.
+    fn make_reserve(facts: &Facts) -> Option<DiskStep> {
+        let bytes = facts.volume.reserve_to_make()?;
+        Some(DiskStep::MakeReserve { bytes })
+    }
+
     fn certificate(&self, facts: &Facts) -> Option<DiskStep> {
         let why = facts.tls.renewal()?.to_string();
         Some(DiskStep::IssueCertificate { why })
@@ -224,7 +239,7 @@ impl Boot<'_> {
         ConfInputs {
             settings: self.settings,
             machine: *self.machine,
-            volume_bytes: facts.volume_bytes,
+            volume_bytes: facts.volume.total,
             preload: &facts.preload,
             tls,
             layout: self.layout,

@@ -41,6 +41,12 @@ pub(crate) enum DiskStep {
         why: String,
     },
     Stamp(String),
+    /// Before anything is written on a full volume.
+    ReleaseReserve,
+    /// Best effort.
+    MakeReserve {
+        bytes: u64,
+    },
 }
 
 /// Starting and checking. These change nothing that is already right.
@@ -65,6 +71,13 @@ pub(crate) struct Dir {
 pub(crate) enum DirOwner {
     Root,
     Postgres,
+}
+
+impl DiskStep {
+    /// The boot goes on without it.
+    pub(crate) fn is_advisory(&self) -> bool {
+        matches!(self, DiskStep::MakeReserve { .. })
+    }
 }
 
 impl Plan {
@@ -117,6 +130,10 @@ impl fmt::Display for DiskStep {
                 write!(f, "issue a self-signed certificate: {why}")
             }
             DiskStep::Stamp(instance) => write!(f, "stamp the volume as instance {instance}"),
+            DiskStep::ReleaseReserve => write!(f, "release the reserve file: the volume is full"),
+            DiskStep::MakeReserve { bytes } => {
+                write!(f, "make the reserve file ({} MB)", bytes >> 20)
+            }
         }
     }
 }

@@ -69,6 +69,8 @@ pub(crate) enum Concern {
     Configuration,
     /// What the bring-up could not do and went on without.
     BringUp,
+    /// The volume fills up.
+    Disk,
 }
 
 impl Desk {

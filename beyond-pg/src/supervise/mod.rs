@@ -19,6 +19,7 @@ use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 use crate::boot::journal::StopAfter;
 use crate::boot::step::BringUpStep;
 use crate::boot::{self, BootError};
+use crate::disk;
 use crate::fx::exec::{self, Program};
 use crate::fx::{clock, fs};
 use crate::hooks::{HookError, Hooks};
@@ -184,6 +185,7 @@ struct Supervisor<'a> {
     machine: Machine,
     first: Vec<Action>,
     under_way: Option<UnderWay<'a>>,
+    disk: disk::Watch<'a>,
 }
 
 impl<'a> Supervisor<'a> {
@@ -203,6 +205,7 @@ impl<'a> Supervisor<'a> {
             machine,
             first,
             under_way: None,
+            disk: disk::Watch::new(errands.layout, errands.observed.owners, desk),
         }
     }
 
@@ -225,29 +228,39 @@ impl<'a> Supervisor<'a> {
 
     async fn next_event(&mut self, signals: &mut Signals<'_>) -> Event {
         let deadline = self.machine.deadline();
-        tokio::select! {
-            () = signals.stop() => {
-                tracing::info!("asked to stop");
-                self.desk.tell(Lifecycle::Stopping);
-                Event::StopRequested
+        loop {
+            if self.disk.takes_pooler_for_outdated() {
+                return Event::PoolerOutdated;
             }
-            () = self.desk.reload_requested() => {
-                tracing::info!("asked to reload");
-                Event::ReloadRequested
+            tokio::select! {
+                () = signals.stop() => {
+                    tracing::info!("asked to stop");
+                    self.desk.tell(Lifecycle::Stopping);
+                    return Event::StopRequested;
+                }
+                () = self.desk.reload_requested() => {
+                    tracing::info!("asked to reload");
+                    return Event::ReloadRequested;
+                }
+                (server, end) = self.servers.exited() => return self.note_exit(server, &end),
+                event = finished(&mut self.under_way) => return event,
+                () = clock::until(deadline) => return Event::DeadlinePassed,
+                () = self.disk.is_due() => if self.disk.look() {
+                    return Event::ReloadRequested;
+                },
             }
-            (server, end) = self.servers.exited() => self.note_exit(server, &end),
-            event = finished(&mut self.under_way) => event,
-            () = clock::until(deadline) => Event::DeadlinePassed,
         }
     }
 
     fn note_exit(&self, server: Server, end: &str) -> Event {
         // Without either of the two no client gets in.
         self.link.announce(false);
-        if self.machine.is_stopping() {
+        if !self.machine.is_stopping() {
+            self.desk.tell(Lifecycle::Starting);
+        }
+        if self.machine.expects_end_of(server) {
             tracing::info!("{server} ended: {end}");
         } else {
-            self.desk.tell(Lifecycle::Starting);
             tracing::warn!("{server} ended by itself: {end}");
         }
         Event::Exited(server)
@@ -288,6 +301,9 @@ impl<'a> Supervisor<'a> {
         self.errands.began(&step);
         self.desk
             .concern(Concern::Configuration, self.errands.fallback.words());
+        if server == Server::Postgres {
+            self.disk.look_before_start();
+        }
         let (program, logs) = (self.program(server), self.link.lines());
         match self.servers.start(server, &program, logs) {
             Ok(()) => {}
