@@ -5,6 +5,7 @@ mod boot;
 mod configuration;
 mod crash;
 mod cut;
+mod disk_full;
 mod extensions;
 mod golden_conf;
 mod hooks;
