@@ -9,8 +9,6 @@
 use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 
-use tokio::task::JoinHandle;
-
 use super::ladder::Ladder;
 use super::{Volume, observe, words};
 use crate::boot::facts::Owners;
@@ -22,6 +20,9 @@ use crate::supervise::errands::chain;
 /// An idle machine wakes up this often for it. What fills a tenth of a volume in less meets ENOSPC
 /// before it is seen; the reserve file is for that.
 const EVERY: Duration = Duration::from_secs(5);
+
+/// A reserve file that cannot be made is not tried at every look, nor said.
+const MAKE_AGAIN: Duration = Duration::from_secs(60);
 
 const READ_ONLY: &str = "# The volume is nearly full (`health` says how full); goes by itself.\n\
                          default_transaction_read_only = on\n";
@@ -39,7 +40,8 @@ pub(crate) struct Watch<'a> {
     /// PgBouncer was started while it said something else.
     pooler_outdated: bool,
     next: Instant,
-    making_reserve: Option<JoinHandle<()>>,
+    /// Not before then is a missing reserve file made.
+    make_reserve_at: Instant,
     /// What could not be done, so that it is said once.
     trouble: Option<String>,
 }
@@ -54,7 +56,7 @@ impl<'a> Watch<'a> {
             read_only: None,
             pooler_outdated: false,
             next: clock::now(),
-            making_reserve: None,
+            make_reserve_at: clock::now(),
             trouble: None,
         }
     }
@@ -152,17 +154,16 @@ impl<'a> Watch<'a> {
     /// On a thread of its own: flushing waits for a device that Postgres keeps busy, and nobody shall
     /// wait with it. Whether it worked is seen at the next look.
     fn make_reserve(&mut self, bytes: u64) {
-        let under_way = self.making_reserve.as_ref();
-        if under_way.is_some_and(|making| !making.is_finished()) {
+        let now = clock::now();
+        if now < self.make_reserve_at {
             return;
         }
+        self.make_reserve_at = now + MAKE_AGAIN;
         let (path, owner) = (self.layout.reserve(), self.owners.root);
-        self.making_reserve = Some(tokio::task::spawn_blocking(move || {
-            match fs::allocate(&path, bytes, 0o600, owner) {
-                Ok(()) => tracing::info!("made the reserve file again ({} MB)", bytes >> 20),
-                Err(error) => tracing::warn!("no reserve file yet: {error}"),
-            }
-        }));
+        tokio::task::spawn_blocking(move || match fs::allocate(&path, bytes, 0o600, owner) {
+            Ok(()) => tracing::info!("made the reserve file again ({} MB)", bytes >> 20),
+            Err(error) => tracing::warn!("no reserve file yet: {}", chain(&error)),
+        });
     }
 
     fn say_once(&mut self, error: &dyn std::error::Error) {
