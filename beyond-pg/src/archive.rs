@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use crate::fx::fs::{self, FsError};
 use crate::layout::Layout;
-use crate::sys::user::{self, AccountError};
+use crate::sys::user::{self, Account, AccountError};
 
 /// What went by without an archive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,9 +61,23 @@ pub(crate) fn without_target(layout: &Layout, path: &Path, name: &str) -> Result
     let Some(after) = passed(before, name) else {
         return Ok(());
     };
-    let text = serde_json::to_vec(&after)?;
-    fs::write_atomic(&record, &text, 0o600, user::postgres()?)?;
-    Ok(())
+    keep(&record, &after, user::postgres()?)
+}
+
+/// Keeps the record also on a full volume: were this to fail there, Postgres would keep every segment,
+/// and no checkpoint could make room again. Segment names have one length, so the record does, too.
+fn keep(record: &Path, hole: &Unarchived, owner: Account) -> Result<(), ArchiveError> {
+    let text = serde_json::to_vec(hole)?;
+    match fs::write_atomic(record, &text, 0o600, owner) {
+        Err(error) if error.is_out_of_space() && fits(record, &text) => {
+            Ok(fs::overwrite(record, &text)?)
+        }
+        written => Ok(written?),
+    }
+}
+
+fn fits(record: &Path, text: &[u8]) -> bool {
+    std::fs::metadata(record).is_ok_and(|meta| usize::try_from(meta.len()) == Ok(text.len()))
 }
 
 /// History and backup files pass through here as well; only segments make a hole.

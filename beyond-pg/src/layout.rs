@@ -123,6 +123,16 @@ impl Layout {
         self.volume().join(".beyond-pg.lock")
     }
 
+    /// Room on the volume that is given up when Postgres needs it to start.
+    pub(crate) fn reserve(&self) -> PathBuf {
+        self.volume().join(".beyond-pg.reserve")
+    }
+
+    /// What the server is told about a volume that fills up; on tmpfs.
+    pub(crate) fn disk_conf(&self) -> PathBuf {
+        self.run_dir().join("disk.conf")
+    }
+
     /// The Debian configuration folder on the rootfs (F-002).
     pub(crate) fn etc_postgres(&self) -> PathBuf {
         self.root.join(format!("etc/postgresql/{MAJOR}/main"))

@@ -26,6 +26,9 @@ pub const ENDS: Budget = budget("ends", 90, 100);
 /// What a person would call at once.
 pub const SOON: Budget = budget("soon", 30, 50);
 
+/// Something goes on beside a story for as long as that takes.
+pub const STORY: Budget = budget("story", 600, 200);
+
 /// What contract 8 gives a machine to shut down in: Docker kills it when it takes longer, and then
 /// the stop was not clean.
 pub const STOP: Duration = Duration::from_secs(30);

@@ -32,6 +32,7 @@ pub mod budget;
 mod certificates;
 mod client;
 pub mod disk;
+mod filling;
 mod guest;
 mod keep;
 mod ledger;

@@ -1,5 +1,7 @@
 //! The control RPC as a scenario asks it: through the substrate, which is the machine's host.
 
+use std::cell::Cell;
+
 use anyhow::{Context as _, Result, ensure};
 use fake_substrate::machine::state::State;
 use wire::rpc::{Health, Response};
@@ -35,7 +37,7 @@ impl Running {
 
 impl Running {
     /// Waits until its health has a complaint with all of these words; answers that health.
-    pub async fn complains(&self, words: &[&str]) -> Result<Health> {
+    pub async fn complains_of(&self, words: &[&str]) -> Result<Health> {
         let awaited = format!("{} complains of {words:?}", self.name());
         until(budget::COMES_BACK, awaited, async || {
             let health = self.rpc("health").await?.health.unwrap_or_default();
@@ -48,14 +50,54 @@ impl Running {
         })
         .await
     }
+
+    /// What it calls not as it should be.
+    pub async fn degraded(&self) -> Result<Vec<String>> {
+        let health = self.rpc("health").await?.health;
+        Ok(health.context("an answer without health")?.degraded)
+    }
+
+    /// Waits until its health tells of something with these words.
+    pub async fn complains(&self, words: &str) -> Result<String> {
+        let awaited = format!("the health of {} tells: {words}", self.name());
+        until(budget::SOON, awaited, async || {
+            let mut told = self.degraded().await?;
+            let found = told.iter().position(|told| told.contains(words));
+            Ok(match found {
+                Some(at) => Look::Found(told.swap_remove(at)),
+                None => Look::NotYet(format!("{told:?}")),
+            })
+        })
+        .await
+    }
+
+    /// Plays a part of a story; meanwhile the host asks for its health again and again and must be
+    /// answered each time.
+    pub async fn answers_throughout<T>(&self, story: impl Future<Output = Result<T>>) -> Result<T> {
+        let over = Cell::new(false);
+        let played = async {
+            let outcome = story.await?;
+            over.set(true);
+            Ok(outcome)
+        };
+        let mut answers = 0;
+        let asked = until(budget::STORY, "the story goes on", async || {
+            let answer = self.rpc("health").await?;
+            ensure!(answer.ok && answer.health.is_some(), "{answer:?}");
+            answers += 1;
+            Ok(if over.get() {
+                Look::Found(())
+            } else {
+                Look::NotYet("not over".to_owned())
+            })
+        });
+        let (outcome, ()) = tokio::try_join!(played, asked)?;
+        ensure!(answers > 5, "{answers} questions are no test");
+        Ok(outcome)
+    }
 }
 
 impl Vm {
-    /// Waits until its health tells of something that is not as it should be, in these words.
-    pub async fn is_degraded(&self, words: &str) -> Result<()> {
-        self.complains(&[words]).await.map(drop)
-    }
-
     /// Waits until its health tells of nothing any more.
     pub async fn is_well(&self) -> Result<()> {
         let awaited = format!("{} is no longer degraded", self.name());
@@ -70,20 +112,13 @@ impl Vm {
         .await
     }
 
-    /// What its health says is not as it should be.
-    pub async fn degraded(&self) -> Result<Vec<String>> {
-        let health = self.rpc("health").await?.health;
-        Ok(health.context("no health in the answer")?.degraded)
-    }
-
     /// Waits until a new session sees this value.
     pub async fn comes_to_show(&self, setting: &str, value: &str) -> Result<()> {
         until(budget::SOON, format!("{setting} is {value}"), async || {
-            let shown = self.shows(setting).await?;
-            Ok(if shown == value {
-                Look::Found(())
-            } else {
-                Look::NotYet(shown)
+            Ok(match self.shows(setting).await {
+                Ok(shown) if shown == value => Look::Found(()),
+                Ok(shown) => Look::NotYet(shown),
+                Err(error) => Look::NotYet(format!("{error:#}")),
             })
         })
         .await

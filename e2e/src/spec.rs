@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
+use fake_substrate::docker::volume::Medium;
 use fake_substrate::machine::metadata::Wishes;
 use fake_substrate::machine::size::{Cpus, Memory};
 use fake_substrate::machine::spec::Overrides;
@@ -10,6 +11,7 @@ use fake_substrate::ports::PortChoice;
 use fake_substrate::progress::Quiet;
 use fake_substrate::substrate::Order;
 
+use crate::filling;
 use crate::guest::Guest;
 use crate::running::Starting;
 use crate::vm::Vm;
@@ -23,6 +25,7 @@ pub struct Spec {
     image: String,
     memory: &'static str,
     cpus: &'static str,
+    volume: Option<&'static str>,
     wishes: Wishes,
     overrides: Overrides,
 }
@@ -36,6 +39,7 @@ impl Spec {
             // Small, since several scenarios share a small host; large enough for every extension.
             memory: "512m",
             cpus: "2",
+            volume: None,
             wishes: Wishes::default(),
             overrides: Overrides::default(),
         }
@@ -50,6 +54,13 @@ impl Spec {
     /// As in `0.5` or `2`.
     pub fn cpus(mut self, cpus: &'static str) -> Self {
         self.cpus = cpus;
+        self
+    }
+
+    /// The size of its volume, as in `400m`, for a scenario that fills it. It lies in memory, most of
+    /// which the machine's own limit is charged with.
+    pub fn volume_of(mut self, size: &'static str) -> Self {
+        self.volume = Some(size);
         self
     }
 
@@ -113,17 +124,25 @@ impl Spec {
     /// Makes container and volume and leaves them off.
     pub(crate) async fn make(self) -> Result<Guest> {
         let name = self.name;
+        let medium = match self.volume {
+            None => Medium::Disk,
+            Some(size) => Medium::Memory(size.parse::<Memory>()?.bytes()),
+        };
         let order = Order {
             name: name.parse()?,
             image: self.image,
             memory: self.memory.parse::<Memory>()?,
             cpus: self.cpus.parse::<Cpus>()?,
+            medium,
             ports: PortChoice::Any,
             wishes: self.wishes,
             overrides: self.overrides.clone(),
         };
         let made = self.site.substrate.create(order, &Quiet).await;
         let machine = made.with_context(|| format!("making machine {name}"))?;
+        if let Medium::Memory(_) = medium {
+            filling::hold(&self.site, &machine).await?;
+        }
         Ok(Guest {
             site: self.site,
             machine,

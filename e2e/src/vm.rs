@@ -16,6 +16,9 @@ use crate::sql::{Door, Session};
 use crate::stopped::Stopped;
 use crate::until::{Look, until, until_true};
 
+/// What a session says that does not care about the default.
+const WRITE_REGARDLESS: &str = "SET default_transaction_read_only = off";
+
 /// A machine that clients get in to.
 pub struct Vm {
     pub(crate) running: Running,
@@ -64,6 +67,61 @@ impl Vm {
     /// Begins to write rows and to count which were acknowledged.
     pub async fn keep_writing(&self, door: Door) -> Result<Ledger> {
         Ledger::begin(self.session(door).await?).await
+    }
+
+    /// The same, in a session that writes where the default is to read only.
+    pub async fn keep_writing_regardless(&self) -> Result<Ledger> {
+        let session = self.session(Door::Direct).await?;
+        session.sql(WRITE_REGARDLESS).await?;
+        Ledger::begin(session).await
+    }
+
+    /// Writes into table `hog` as fast as it can, whatever the default is, until there is no room.
+    pub async fn hog_the_volume(&self) -> Result<()> {
+        let session = self.session(Door::Direct).await?;
+        session.sql(WRITE_REGARDLESS).await?;
+        session
+            .sql("CREATE TABLE IF NOT EXISTS hog (filler text)")
+            .await?;
+        let a_mouthful = "INSERT INTO hog SELECT repeat('x', 1000) FROM generate_series(1, 2000)";
+        loop {
+            let Err(refused) = session.sql(a_mouthful).await else {
+                continue;
+            };
+            let said = format!("{refused:?}");
+            // A session that Postgres took along when it died learns no more than that.
+            let no_room = said.contains("No space left on device") || said.contains("closed");
+            ensure!(no_room, "stopped for another reason: {said}");
+            return Ok(());
+        }
+    }
+
+    /// Makes Postgres begin one WAL segment after the other, until it cannot make the next one and dies
+    /// of that.
+    pub async fn exhaust_the_wal(&self) -> Result<()> {
+        let Ok(session) = self.session(Door::Direct).await else {
+            // Somebody else's commit was the first to find no room.
+            return Ok(());
+        };
+        let next_segment = "SELECT pg_logical_emit_message(false, 'e2e', ''), pg_switch_wal()";
+        while session.sql(next_segment).await.is_ok() {}
+        Ok(())
+    }
+
+    /// Both doors must refuse to write, in Postgres' words for a read-only transaction.
+    pub async fn must_refuse_to_write(&self, statement: &str) -> Result<()> {
+        for door in Door::ALL {
+            let Err(refused) = self.session(door).await?.sql(statement).await else {
+                bail!(
+                    "{} wrote, which it must not ({door}): {statement}",
+                    self.name()
+                );
+            };
+            let said = format!("{refused:#} {refused:?}");
+            let read_only = said.contains("in a read-only transaction");
+            ensure!(read_only, "refused for another reason: {said}");
+        }
+        Ok(())
     }
 
     /// Whether the superuser's password opens that door.
@@ -190,6 +248,20 @@ impl Vm {
             ))
         };
         Ok(log.iter().filter_map(wait).collect())
+    }
+
+    /// Waits until clients of the pooled door meet another pooler than that one.
+    pub async fn has_another_pooler_than(&self, old: u32) -> Result<()> {
+        let awaited = format!("{} has a fresh pooler", self.name());
+        until(budget::COMES_BACK, awaited, async || {
+            Ok(match self.pooler().await {
+                Ok(pid) if pid != old => Look::Found(()),
+                Ok(_) => Look::NotYet(format!("still {old}")),
+                Err(error) => Look::NotYet(format!("{error:#}")),
+            })
+        })
+        .await?;
+        self.says_health("ready").await
     }
 
     /// Waits until a client gets in again, and until the machine has noticed.

@@ -13,8 +13,10 @@ install --directory --mode=2775 --owner=postgres --group=postgres /run/postgresq
 install --directory --mode=0755 \
     /etc/beyond /etc/postgresql/18/hooks/{pre-start,post-start,pre-stop,pre-fork}.d
 
-# Debian's default, and at its end what places the files. include_dir stays last: the later
-# line wins, and conf.d is meant to. pg_hba.conf and pg_ident.conf are rendered at each boot.
+# Debian's default, and at its end what places the files. The later line wins: conf.d over all that
+# comes before it, and over conf.d only what PID 1 says while the volume is nearly full. That file
+# lies on tmpfs, since a measure against a full volume must need no room on it and must not outlive
+# the machine's boot. pg_hba.conf and pg_ident.conf are rendered at each boot.
 {
     cat /usr/share/postgresql/18/postgresql.conf.sample
     cat <<CONF
@@ -26,6 +28,7 @@ data_directory = '$PGDATA'
 hba_file = '$CONF/pg_hba.conf'
 ident_file = '$CONF/pg_ident.conf'
 include_dir = '$PGDATA/conf.d'
+include_if_exists = '/run/beyond-pg/disk.conf'
 CONF
 } >"$CONF/postgresql.conf"
 chmod 0644 "$CONF/postgresql.conf"

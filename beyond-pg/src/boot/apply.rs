@@ -29,6 +29,17 @@ pub(crate) struct Disk<'a> {
     pub(crate) now: i64,
 }
 
+impl ApplyError {
+    pub(crate) fn is_out_of_space(&self) -> bool {
+        match self {
+            ApplyError::Fs(error) => error.is_out_of_space(),
+            // One of our own goes to the volume as well.
+            ApplyError::Install(InstallError::Fs(error)) => error.is_out_of_space(),
+            ApplyError::Exec(_) | ApplyError::Install(_) => false,
+        }
+    }
+}
+
 impl Disk<'_> {
     /// Cut in the middle of any arm, the next boot's plan finds the same or a later state and goes on.
     pub(crate) async fn apply(&self, step: &DiskStep) -> Result<(), ApplyError> {
@@ -81,6 +92,11 @@ impl Disk<'_> {
             DiskStep::Stamp(instance) => {
                 let text = format!("{instance}\n");
                 fs::write_atomic(&layout.stamp(), text.as_bytes(), 0o600, owners.postgres)?;
+            }
+            DiskStep::ReleaseReserve => fs::remove_if_present(&layout.reserve())?,
+            // One rename of a file that has all its blocks. It is root's, since only we use it.
+            DiskStep::MakeReserve { bytes } => {
+                fs::allocate(&layout.reserve(), *bytes, 0o600, owners.root)?;
             }
         }
         Ok(())

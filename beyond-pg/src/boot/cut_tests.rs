@@ -112,7 +112,7 @@ impl Volume {
     }
 
     /// Every path of the volume with its kind, mode and content. Keys differ from boot to boot by
-    /// design: of a certificate only its presence counts.
+    /// design: of a certificate only its presence counts. The reserve file is blocks without content.
     fn tree(&self) -> BTreeMap<String, String> {
         let mut tree = BTreeMap::new();
         collect(&self.layout.volume(), self.layout.root(), &mut tree);
@@ -133,6 +133,8 @@ fn collect(path: &Path, root: &Path, tree: &mut BTreeMap<String, String>) {
         format!("{:o}", meta.permissions().mode())
     } else if name.contains("server.") {
         format!("{:o} a certificate or key", meta.permissions().mode())
+    } else if name.ends_with(".reserve") {
+        format!("{:o} {} bytes", meta.permissions().mode(), meta.len())
     } else {
         let text = fs::read_to_string(path).unwrap();
         // The root is part of paths in the conf files.

@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use crate::boot::step::{Dir, DirOwner};
 use crate::conf::ConfFile;
+use crate::disk::{self, Volume, VolumeError};
 use crate::hooks::{self, Hook, HookError, Stage};
 use crate::layout::{Layout, MAJOR};
 use crate::manifest::Manifest;
@@ -34,7 +35,7 @@ pub(crate) struct Facts {
     pub(crate) tls: TlsFacts,
     /// The instance that this volume belongs to.
     pub(crate) stamp: Option<String>,
-    pub(crate) volume_bytes: u64,
+    pub(crate) volume: Volume,
     /// Libraries of the manifest's preload list that this image has.
     pub(crate) preload: Vec<String>,
     /// Extension name → the version that this image would install.
@@ -94,8 +95,8 @@ pub(crate) enum FactsError {
     Look { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Hooks(#[from] HookError),
-    #[error("asking for the size of the volume at {path}")]
-    VolumeSize { path: PathBuf, source: nix::Error },
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
 }
 
 /// The folders this image needs.
@@ -150,7 +151,7 @@ pub(crate) fn observe(
         files: files(layout, owners)?,
         tls: tls::facts::observe(layout, now),
         stamp: read(&layout.stamp())?.map(|text| text.trim().to_owned()),
-        volume_bytes: volume_bytes(&layout.volume())?,
+        volume: disk::observe(layout)?,
         preload: manifest
             .preload
             .iter()
@@ -273,14 +274,6 @@ fn free_name(path: &Path) -> PathBuf {
         }
     }
     name
-}
-
-fn volume_bytes(path: &Path) -> Result<u64, FactsError> {
-    let stat = nix::sys::statvfs::statvfs(path).map_err(|source| FactsError::VolumeSize {
-        path: path.to_owned(),
-        source,
-    })?;
-    Ok(stat.blocks().saturating_mul(stat.fragment_size()))
 }
 
 fn is_right(path: &Path, mode: u32, owner: Account) -> bool {

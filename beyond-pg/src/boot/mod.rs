@@ -20,7 +20,7 @@ use crate::boot::apply::{ApplyError, Disk};
 use crate::boot::facts::{Facts, FactsError, Owners};
 use crate::boot::journal::{BootRecord, Journal, StopAfter};
 use crate::boot::plan::{Boot, Refusal};
-use crate::boot::step::Plan;
+use crate::boot::step::{DiskStep, Plan};
 use crate::conf::ConfFile;
 use crate::fx::clock;
 use crate::layout::Layout;
@@ -28,6 +28,7 @@ use crate::machine::{Machine, MachineError};
 use crate::manifest::{Manifest, ManifestError};
 use crate::metadata::{self, Metadata, Source};
 use crate::settings::{Problems, Settings};
+use crate::supervise::errands::chain;
 use crate::sys::user::{Account, AccountError};
 use crate::sys::volume_lock::{LockError, VolumeLock};
 
@@ -74,10 +75,38 @@ pub(crate) enum BootError {
     #[error("putting a file right failed: {step}")]
     Restore { step: String, source: ApplyError },
     #[error(
+        "boot step {number} failed, because the volume is full: {step}\n\
+         HINT: give the machine a larger volume, or attach this one elsewhere and delete what is not needed; never anything in pg_wal"
+    )]
+    NoRoom {
+        number: usize,
+        step: String,
+        source: ApplyError,
+    },
+    #[error(
         "{} is held by another machine or process. Nothing was changed.\n\
          HINT: stop the other one first; two postmasters on one volume destroy it", path.display()
     )]
     VolumeHeld { path: PathBuf },
+}
+
+impl BootError {
+    fn of_step(number: usize, step: &DiskStep, source: ApplyError) -> BootError {
+        let step = step.to_string();
+        if source.is_out_of_space() {
+            BootError::NoRoom {
+                number,
+                step,
+                source,
+            }
+        } else {
+            BootError::Step {
+                number,
+                step,
+                source,
+            }
+        }
+    }
 }
 
 /// Everything a boot knows once it has looked.
@@ -193,12 +222,15 @@ impl Observed {
         for (index, step) in plan.disk.iter().enumerate() {
             let number = index + 1;
             journal.begin(clock::now(), number, step);
-            disk.apply(step).await.map_err(|source| BootError::Step {
-                number,
-                step: step.to_string(),
-                source,
-            })?;
-            journal.record.changed.push(step.to_string());
+            match disk.apply(step).await {
+                Ok(()) => journal.record.changed.push(step.to_string()),
+                Err(error) if step.is_advisory() => {
+                    let words = format!("{step}: {}", chain(&error));
+                    tracing::error!("the boot goes on without this: {words}");
+                    journal.record.failed.push(words);
+                }
+                Err(source) => return Err(BootError::of_step(number, step, source)),
+            }
             journal.end(clock::now(), number, step);
         }
         Ok(())

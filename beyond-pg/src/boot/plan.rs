@@ -81,8 +81,10 @@ impl Boot<'_> {
                 _ => false,
             });
 
-        let disk = outside
+        let disk = self
+            .release_reserve(facts)
             .into_iter()
+            .chain(outside)
             .chain(making)
             .chain(wal)
             .chain(inside)
@@ -94,6 +96,7 @@ impl Boot<'_> {
                     .filter_map(|file| self.conf(file, facts)),
             )
             .chain(self.stamp(facts))
+            .chain(Self::make_reserve(facts))
             .collect();
         Ok(Plan {
             disk,
@@ -189,6 +192,18 @@ impl Boot<'_> {
         stale.then_some(DiskStep::RemoveStalePid)
     }
 
+    /// First of all, so that what follows can be written.
+    fn release_reserve(&self, facts: &Facts) -> Option<DiskStep> {
+        let releases = self.holds_volume && facts.volume.releases_reserve();
+        releases.then_some(DiskStep::ReleaseReserve)
+    }
+
+    /// Last of all: on a volume that is small, the database comes first.
+    fn make_reserve(facts: &Facts) -> Option<DiskStep> {
+        let bytes = facts.volume.reserve_to_make()?;
+        Some(DiskStep::MakeReserve { bytes })
+    }
+
     /// What makes one file as it should be, if it is not.
     pub(crate) fn conf(&self, file: ConfFile, facts: &Facts) -> Option<DiskStep> {
         let remade = self.is_remade(facts, &file.path(self.layout));
@@ -209,7 +224,7 @@ impl Boot<'_> {
         ConfInputs {
             settings: self.settings,
             machine: *self.machine,
-            volume_bytes: facts.volume_bytes,
+            volume_bytes: facts.volume.total,
             preload: &facts.preload,
             client_ca: facts.tls.choose().has_client_ca(),
             layout: self.layout,

@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::boot::step::Dir;
+use crate::disk::Volume;
 use crate::hooks::Hook;
 use crate::metadata::{Metadata, Source};
 use crate::tls::pair::Flaw;
@@ -43,6 +44,24 @@ fn settings(extra: &[(&str, &str)]) -> Settings {
     Settings::from_metadata(&document).unwrap().0
 }
 
+const MACHINE: Machine = Machine {
+    ram_bytes: 4 << 30,
+    vcpus: 2,
+};
+
+/// 100 GB, of which so many hundredths are used.
+fn filled(percent: u64) -> Volume {
+    let total: u64 = 100 << 30;
+    let used = total / 100 * percent;
+    let (available, reserve) = (total - used, 0);
+    Volume {
+        total,
+        used,
+        available,
+        reserve,
+    }
+}
+
 fn fresh() -> Facts {
     Facts {
         pgdata: Pgdata::Absent { empty_dir: false },
@@ -58,7 +77,7 @@ fn fresh() -> Facts {
             ..TlsFacts::default()
         },
         stamp: None,
-        volume_bytes: 100 << 30,
+        volume: filled(10),
         preload: vec!["pg_stat_statements".into(), "pg_cron".into()],
         extensions: [
             ("vector".to_owned(), "0.8.7".to_owned()),
@@ -77,6 +96,10 @@ fn booted() -> Facts {
         wal_dir: WalDir::Filled,
         stamp: Some("db-1".into()),
         tls: serving_our_own(),
+        volume: Volume {
+            reserve: 64 << 20,
+            ..filled(50)
+        },
         ..fresh()
     }
 }
@@ -97,10 +120,7 @@ fn serving_our_own() -> TlsFacts {
 fn plan_with(settings: &Settings, facts: &Facts) -> Result<Plan, Refusal> {
     Boot {
         settings,
-        machine: &Machine {
-            ram_bytes: 4 << 30,
-            vcpus: 2,
-        },
+        machine: &MACHINE,
         manifest: &Manifest::parse(MANIFEST).unwrap(),
         layout: &Layout::new("/"),
         holds_volume: true,
@@ -124,33 +144,34 @@ fn disk(facts: &Facts) -> Vec<String> {
 #[test]
 fn a_first_boot_makes_everything_in_this_order() {
     insta::assert_snapshot!(plan(&fresh()).unwrap(), @"
-    1/27 make folder /run/beyond-pg (755)
-    2/27 make folder /run/beyond-pg/tls (755)
-    3/27 make folder /var/run/postgresql (775)
-    4/27 make folder /var/lib/postgresql (755)
-    5/27 make folder /var/lib/postgresql/18 (755)
-    6/27 initdb
-    7/27 move pg_wal out of PGDATA
-    8/27 link pg_wal
-    9/27 make folder /var/lib/postgresql/18/main/conf.d (700)
-    10/27 make folder /var/lib/postgresql/18/main/beyond (700)
-    11/27 issue a self-signed certificate: there is none
-    12/27 write 00-beyond.conf
-    13/27 write 01-tuning.conf
-    14/27 write 06-tls.conf
-    15/27 create 99-user.conf for the user
-    16/27 create 99-user-hba.conf for the user
-    17/27 write pg_hba.conf
-    18/27 write pg_ident.conf
-    19/27 write pgbouncer.ini
-    20/27 stamp the volume as instance db-1
-    21/27 start Postgres
-    22/27 start PgBouncer
-    23/27 ensure the superuser's password
-    24/27 ensure the pooler's role and auth_query function
-    25/27 ensure extension vector 0.8.7 in postgres
-    26/27 ensure extension pg_cron 1.6 in postgres
-    27/27 log in as a client would
+     1/28 make folder /run/beyond-pg (755)
+     2/28 make folder /run/beyond-pg/tls (755)
+     3/28 make folder /var/run/postgresql (775)
+     4/28 make folder /var/lib/postgresql (755)
+     5/28 make folder /var/lib/postgresql/18 (755)
+     6/28 initdb
+     7/28 move pg_wal out of PGDATA
+     8/28 link pg_wal
+     9/28 make folder /var/lib/postgresql/18/main/conf.d (700)
+     10/28 make folder /var/lib/postgresql/18/main/beyond (700)
+     11/28 issue a self-signed certificate: there is none
+     12/28 write 00-beyond.conf
+     13/28 write 01-tuning.conf
+     14/28 write 06-tls.conf
+     15/28 create 99-user.conf for the user
+     16/28 create 99-user-hba.conf for the user
+     17/28 write pg_hba.conf
+     18/28 write pg_ident.conf
+     19/28 write pgbouncer.ini
+     20/28 stamp the volume as instance db-1
+     21/28 make the reserve file (64 MB)
+     22/28 start Postgres
+     23/28 start PgBouncer
+     24/28 ensure the superuser's password
+     25/28 ensure the pooler's role and auth_query function
+     26/28 ensure extension vector 0.8.7 in postgres
+     27/28 ensure extension pg_cron 1.6 in postgres
+     28/28 log in as a client would
     ");
 }
 
@@ -201,34 +222,31 @@ fn a_running_machine_does_what_a_boot_would_do_about_its_certificate_and_nothing
     );
 }
 
-#[test]
-fn a_volume_that_is_as_it_should_be_needs_nothing() {
-    let layout = Layout::new("/");
+/// A volume that was booted before by this image on a machine of this size.
+fn settled(layout: &Layout) -> Facts {
     let mut facts = booted();
-    facts.dirs = wanted_dirs(&layout)
+    facts.dirs = wanted_dirs(layout)
         .into_iter()
         .map(|dir| dir.path)
         .collect();
     for step in plan(&facts).unwrap().disk {
-        match step {
-            DiskStep::Write { file, text } => {
-                let state = FileState::Present {
-                    text,
-                    right_mode_and_owner: true,
-                };
-                facts.files.insert(file, state);
-            }
-            DiskStep::CreateForUser(file) => {
-                let text = String::new();
-                let state = FileState::Present {
-                    text,
-                    right_mode_and_owner: true,
-                };
-                facts.files.insert(file, state);
-            }
+        let (file, text) = match step {
+            DiskStep::Write { file, text } => (file, text),
+            DiskStep::CreateForUser(file) => (file, String::new()),
             step => panic!("{step}"),
-        }
+        };
+        let state = FileState::Present {
+            text,
+            right_mode_and_owner: true,
+        };
+        facts.files.insert(file, state);
     }
+    facts
+}
+
+#[test]
+fn a_volume_that_is_as_it_should_be_needs_nothing() {
+    let facts = settled(&Layout::new("/"));
     assert_eq!(disk(&facts), Vec::<String>::new());
 }
 
@@ -375,10 +393,7 @@ fn a_pid_file_is_stale_only_for_whoever_holds_the_volume() {
     assert!(disk(&facts).contains(&DiskStep::RemoveStalePid.to_string()));
     let beside = Boot {
         settings: &settings(&[]),
-        machine: &Machine {
-            ram_bytes: 4 << 30,
-            vcpus: 2,
-        },
+        machine: &MACHINE,
         manifest: &Manifest::parse(MANIFEST).unwrap(),
         layout: &Layout::new("/"),
         holds_volume: false,
@@ -390,6 +405,70 @@ fn a_pid_file_is_stale_only_for_whoever_holds_the_volume() {
             .disk
             .contains(&DiskStep::RemoveStalePid)
     );
+}
+
+#[test]
+fn on_a_full_volume_the_reserve_makes_room_before_anything_is_written() {
+    let full = Volume {
+        reserve: 64 << 20,
+        ..filled(100)
+    };
+    let steps = disk(&Facts {
+        volume: full,
+        ..booted()
+    });
+    assert_eq!(steps[0], "release the reserve file: the volume is full");
+    assert!(
+        !steps
+            .iter()
+            .any(|step| step.starts_with("make the reserve"))
+    );
+}
+
+#[test]
+fn a_full_volume_that_is_as_it_should_be_gets_nothing_written_to_it() {
+    let layout = Layout::new("/");
+    let as_it_should_be = settled(&layout);
+    let facts = Facts {
+        volume: filled(100),
+        ..as_it_should_be
+    };
+    assert_eq!(disk(&facts), Vec::<String>::new());
+}
+
+#[test]
+fn the_reserve_is_made_where_it_is_missing_and_there_is_room() {
+    let step = "make the reserve file (64 MB)".to_owned();
+    for (percent, made) in [(50, true), (84, true), (85, false), (100, false)] {
+        let volume = filled(percent);
+        let steps = disk(&Facts { volume, ..booted() });
+        assert_eq!(steps.contains(&step), made, "at {percent} %");
+    }
+}
+
+#[test]
+fn beside_a_running_server_the_reserve_is_not_released() {
+    let settings = settings(&[]);
+    let manifest = Manifest::parse(MANIFEST).unwrap();
+    let layout = Layout::new("/");
+    let facts = Facts {
+        volume: Volume {
+            reserve: 64 << 20,
+            ..filled(100)
+        },
+        ..booted()
+    };
+    for holds_volume in [true, false] {
+        let boot = Boot {
+            settings: &settings,
+            machine: &MACHINE,
+            manifest: &manifest,
+            layout: &layout,
+            holds_volume,
+        };
+        let steps = boot.plan(&facts).unwrap().disk;
+        assert_eq!(steps.contains(&DiskStep::ReleaseReserve), holds_volume);
+    }
 }
 
 #[test]

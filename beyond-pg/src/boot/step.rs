@@ -50,6 +50,12 @@ pub(crate) enum DiskStep {
         bundle: Box<Bundle>,
     },
     Stamp(String),
+    /// Before anything is written on a full volume.
+    ReleaseReserve,
+    /// Best effort.
+    MakeReserve {
+        bytes: u64,
+    },
 }
 
 /// Starting and checking. These change nothing that is already right.
@@ -74,6 +80,13 @@ pub(crate) struct Dir {
 pub(crate) enum DirOwner {
     Root,
     Postgres,
+}
+
+impl DiskStep {
+    /// The boot goes on without it.
+    pub(crate) fn is_advisory(&self) -> bool {
+        matches!(self, DiskStep::MakeReserve { .. })
+    }
 }
 
 impl Plan {
@@ -130,6 +143,10 @@ impl fmt::Display for DiskStep {
             }
             DiskStep::InstallCertificate { source, .. } => write!(f, "install {source}"),
             DiskStep::Stamp(instance) => write!(f, "stamp the volume as instance {instance}"),
+            DiskStep::ReleaseReserve => write!(f, "release the reserve file: the volume is full"),
+            DiskStep::MakeReserve { bytes } => {
+                write!(f, "make the reserve file ({} MB)", bytes >> 20)
+            }
         }
     }
 }

@@ -42,6 +42,13 @@ pub(crate) fn last_good<'n>(
     for (name, folder) in files {
         conf.set("include", folder.join(name).display().to_string());
     }
+    conf.section("Last, as in the image's own: what a full volume asks for.")
+        .set("include_if_exists", layout.disk_conf().display().to_string());
+    conf.section("What a volume that is nearly full asks for.")
+        .set(
+            "include_if_exists",
+            layout.disk_conf().display().to_string(),
+        );
     conf.into_text()
 }
 
@@ -78,6 +85,9 @@ mod tests {
         include = '/var/lib/postgresql/18/main/conf.d/06-tls.conf'
         include = '/run/beyond-pg/last-good/50-mine.conf'
         include = '/run/beyond-pg/last-good/99-user.conf'
+
+        # What a volume that is nearly full asks for.
+        include_if_exists = '/run/beyond-pg/disk.conf'
         ");
     }
 }

@@ -33,6 +33,16 @@ impl FsError {
     }
 }
 
+impl FsError {
+    /// The file system is full, or the user's share of it.
+    pub(crate) fn is_out_of_space(&self) -> bool {
+        matches!(
+            self.source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
+    }
+}
+
 /// Replaces `path` by `bytes`: a reader, or the next boot, sees the old file or the new one.
 pub(crate) fn write_atomic(
     path: &Path,
@@ -58,6 +68,46 @@ pub(crate) fn write_atomic(
     file.sync_all()
         .map_err(FsError::on("flushing", &temporary))?;
     rename(&temporary, path)
+}
+
+/// Makes `path` a file of so many bytes, each of which has its place on the disk: removing it makes that
+/// much room. Replaces what was there; when there is not enough room, nothing stays behind.
+pub(crate) fn allocate(path: &Path, bytes: u64, mode: u32, owner: Account) -> Result<(), FsError> {
+    let temporary = sibling(path, ".tmp");
+    remove_if_present(&temporary)?;
+    let filled = fill(&temporary, bytes, mode, owner);
+    if filled.is_err() {
+        // The first failure is the one to tell.
+        drop(remove_if_present(&temporary));
+    }
+    filled?;
+    rename(&temporary, path)
+}
+
+fn fill(path: &Path, bytes: u64, mode: u32, owner: Account) -> Result<(), FsError> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)
+        .map_err(FsError::on("creating", path))?;
+    give(path, owner)?;
+    let length = i64::try_from(bytes).unwrap_or(i64::MAX);
+    nix::fcntl::posix_fallocate(&file, 0, length)
+        .map_err(|errno| FsError::on("taking room on the volume for", path)(errno.into()))?;
+    file.sync_all().map_err(FsError::on("flushing", path))
+}
+
+/// Overwrites a file with as many bytes as it has, which takes no room. Not atomic: for when
+/// [`write_atomic`] has none.
+pub(crate) fn overwrite(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .open(path)
+        .map_err(FsError::on("opening", path))?;
+    file.write_all(bytes)
+        .map_err(FsError::on("overwriting", path))?;
+    file.sync_all().map_err(FsError::on("flushing", path))
 }
 
 /// Creates `path` with nothing in it, unless it exists: then it is not touched.
@@ -210,6 +260,38 @@ mod tests {
         fs::write(&path, b"work_mem = '1GB'\n").unwrap();
         create_if_absent(&path, 0o600, Account::current()).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"work_mem = '1GB'\n");
+    }
+
+    #[test]
+    fn an_allocated_file_has_all_its_blocks_and_its_mode() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("reserve");
+        fs::write(dir.path().join("reserve.tmp"), b"of a boot that was cut").unwrap();
+        allocate(&path, 1 << 20, 0o600, Account::current()).unwrap();
+        let meta = fs::metadata(&path).unwrap();
+        assert_eq!((meta.len(), meta.mode() & 0o777), (1 << 20, 0o600));
+        assert!(meta.blocks() * 512 >= 1 << 20, "{} blocks", meta.blocks());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_that_finds_no_room_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("reserve");
+        let error = allocate(&path, i64::MAX as u64, 0o600, Account::current()).unwrap_err();
+        assert!(error.to_string().starts_with("taking room"), "{error}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn overwriting_keeps_the_file_and_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("record");
+        fs::write(&path, b"one").unwrap();
+        let before = fs::metadata(&path).unwrap().ino();
+        overwrite(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::metadata(&path).unwrap().ino(), before);
     }
 
     #[test]

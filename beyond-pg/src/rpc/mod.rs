@@ -76,6 +76,8 @@ pub(crate) enum Concern {
     Pooler,
     /// A certificate that is not used, or that ends.
     Certificate,
+    /// The volume fills up.
+    Disk,
 }
 
 impl Desk {

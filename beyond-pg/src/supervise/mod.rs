@@ -22,6 +22,7 @@ use crate::boot::journal::StopAfter;
 use crate::boot::step::BringUpStep;
 use crate::boot::{self, BootError};
 use crate::conf::ConfFile;
+use crate::disk;
 use crate::fx::exec::{self, Program};
 use crate::fx::{clock, fs};
 use crate::hooks::{HookError, Hooks};
@@ -193,6 +194,7 @@ struct Supervisor<'a> {
     certificates: Watch<'a>,
     first: Vec<Action>,
     under_way: Option<UnderWay<'a>>,
+    disk: disk::Watch<'a>,
 }
 
 impl<'a> Supervisor<'a> {
@@ -216,6 +218,7 @@ impl<'a> Supervisor<'a> {
             certificates,
             first,
             under_way: None,
+            disk: disk::Watch::new(errands.layout, errands.observed.owners, desk),
         }
     }
 
@@ -250,6 +253,9 @@ impl<'a> Supervisor<'a> {
     async fn next_event(&mut self, signals: &mut Signals<'_>) -> Event {
         let deadline = self.machine.deadline();
         loop {
+            if self.disk.takes_pooler_for_outdated() {
+                return Event::PoolerOutdated;
+            }
             tokio::select! {
                 () = signals.stop() => {
                     tracing::info!("asked to stop");
@@ -274,6 +280,9 @@ impl<'a> Supervisor<'a> {
                 },
                 event = finished(&mut self.under_way) => return event,
                 () = clock::until(deadline) => return Event::DeadlinePassed,
+                () = self.disk.is_due() => if self.disk.look() {
+                    return Event::ReloadRequested;
+                },
             }
         }
     }
@@ -281,10 +290,12 @@ impl<'a> Supervisor<'a> {
     fn note_exit(&self, server: Server, how: &str) {
         // Without either of the two no client gets in.
         self.link.announce(false);
-        if self.machine.is_stopping() {
+        if !self.machine.is_stopping() {
+            self.desk.tell(Lifecycle::Starting);
+        }
+        if self.machine.expects_end_of(server) {
             tracing::info!("{server} ended: {how}");
         } else {
-            self.desk.tell(Lifecycle::Starting);
             tracing::warn!("{server} ended by itself: {how}");
         }
     }
@@ -332,6 +343,9 @@ impl<'a> Supervisor<'a> {
         self.desk.concern(concern, self.servers.trouble(server));
         self.desk
             .concern(Concern::Configuration, self.errands.fallback.words());
+        if server == Server::Postgres {
+            self.disk.look_before_start();
+        }
         let (program, logs) = (self.program(server), self.link.lines());
         match self.servers.start(server, &program, logs) {
             Ok(()) => {}

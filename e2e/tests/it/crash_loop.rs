@@ -39,7 +39,7 @@ async fn a_pooler_that_cannot_start_is_told_of_and_comes_back_once_it_can() -> O
         let squatter = db.squat(Door::Pooled).await?;
 
         let health = db
-            .complains(&["PgBouncer has ended", "its last words: "])
+            .complains_of(&["PgBouncer has ended", "its last words: "])
             .await?;
         ensure!(health.state == "starting", "{health:?}");
         let said = health.degraded.join("\n");
@@ -74,7 +74,7 @@ async fn a_postgres_that_dies_at_each_start_is_told_of_and_comes_back_once_it_ca
             "global/pg_control",
             "Permission denied",
         ];
-        let health = db.complains(&words).await?;
+        let health = db.complains_of(&words).await?;
         ensure!(health.state == "starting", "{health:?}");
         db.expect_log("Postgres is started again in 3200 ms")
             .await?;

@@ -7,6 +7,7 @@ mod configuration;
 mod crash;
 mod crash_loop;
 mod cut;
+mod disk_full;
 mod extensions;
 mod golden_conf;
 mod hooks;

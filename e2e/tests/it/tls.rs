@@ -126,7 +126,7 @@ async fn half_a_rotation_is_waited_out_and_named() -> Outcome {
         let next = db.next_certificate()?;
         db.platform_delivers(PlatformFile::Certificate, &next)
             .await?;
-        db.is_degraded(
+        db.complains(
             "in /run/beyond/tls key.pem belongs to another certificate than cert.pem; \
              the platform's certificate from before stays in use",
         )
@@ -158,12 +158,12 @@ async fn a_users_certificate_wins_unless_its_key_is_another_ones() -> Outcome {
         let other = db.next_certificate()?;
         db.user_puts("server.key", &other.key).await?;
         let words = "server.key belongs to another certificate than server.crt; ";
-        db.is_degraded(&format!("{words}the user's certificate from before stays"))
+        db.complains(&format!("{words}the user's certificate from before stays"))
             .await?;
         db.still_presents(&users).await?;
 
         let db = db.restart().await?;
-        db.is_degraded(&format!("{words}a self-signed certificate is used instead"))
+        db.complains(&format!("{words}a self-signed certificate is used instead"))
             .await?;
         let theirs = db.shell(&format!("cat {PGDATA}/beyond/server.crt")).await?;
         ensure!(theirs == users.certificate, "the user's file was touched");

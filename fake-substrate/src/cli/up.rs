@@ -4,6 +4,7 @@ use std::io::Read as _;
 
 use clap::Args;
 
+use fake_substrate::docker::volume::Medium;
 use fake_substrate::docker::{container, processors};
 use fake_substrate::image::{self, Variant};
 use fake_substrate::machine::metadata::{Wishes, assignment};
@@ -102,6 +103,7 @@ impl Up {
                     image: image.id,
                     memory: self.size.memory.unwrap_or(Memory::DEFAULT),
                     cpus,
+                    medium: Medium::Disk,
                     ports: PortChoice::At(self.port.unwrap_or(wire::ports::POOLER)),
                     wishes: wishes.clone(),
                     overrides: Overrides::default(),
@@ -188,6 +190,7 @@ impl Add {
                 image: image.id,
                 memory: self.size.memory.unwrap_or(Memory::DEFAULT),
                 cpus,
+                medium: Medium::Disk,
                 ports: PortChoice::Any,
                 wishes,
                 overrides: Overrides::default(),

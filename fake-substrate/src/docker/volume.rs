@@ -18,10 +18,49 @@ pub struct Volume {
     pub labels: Labels,
 }
 
+/// What a volume is made of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Medium {
+    /// A folder on Docker's own disk, which all volumes share.
+    #[default]
+    Disk,
+    /// So many bytes of memory and not one more: it can be filled without harm to anybody else, and
+    /// without a privilege. What is on it is gone once no running container has it mounted, and it is
+    /// charged to the memory of whoever writes to it.
+    Memory(u64),
+}
+
+impl Medium {
+    fn options(self) -> HashMap<String, String> {
+        let option = |(key, value): (&str, String)| (key.to_owned(), value);
+        match self {
+            Self::Disk => HashMap::new(),
+            Self::Memory(bytes) => [
+                ("type", "tmpfs".to_owned()),
+                ("device", "tmpfs".to_owned()),
+                ("o", format!("size={bytes}")),
+            ]
+            .map(option)
+            .into(),
+        }
+    }
+}
+
 /// Makes a volume, or finds the one of that name: its labels stay as they were made.
 pub async fn ensure(docker: &Docker, name: &str, labels: Labels) -> Result<Volume, DockerError> {
+    ensure_on(docker, name, Medium::Disk, labels).await
+}
+
+/// The same on another medium; a volume that exists stays on its own.
+pub async fn ensure_on(
+    docker: &Docker,
+    name: &str,
+    medium: Medium,
+    labels: Labels,
+) -> Result<Volume, DockerError> {
     let request = VolumeCreateRequest {
         name: Some(name.to_owned()),
+        driver_opts: Some(medium.options()),
         labels: Some(labels),
         ..Default::default()
     };
@@ -67,4 +106,17 @@ pub async fn labelled(docker: &Docker, labels: &[String]) -> Result<Vec<Volume>,
         .collect();
     volumes.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(volumes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Medium;
+
+    #[test]
+    fn a_volume_in_memory_is_a_tmpfs_of_that_size_and_one_on_disk_is_as_docker_likes() {
+        let options = Medium::Memory(400 << 20).options();
+        assert_eq!(options["type"], "tmpfs");
+        assert_eq!(options["o"], "size=419430400");
+        assert!(Medium::Disk.options().is_empty());
+    }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use crate::admin::{AdminClient, Metadata};
+use crate::docker::volume::Medium;
 use crate::docker::{Docker, container, volume};
 use crate::labels;
 use crate::link_local;
@@ -30,6 +31,8 @@ pub struct Order {
     pub memory: Memory,
     /// Its processors.
     pub cpus: Cpus,
+    /// What its volume is made of, when it has none yet.
+    pub medium: Medium,
     /// Where the host shall find it.
     pub ports: PortChoice,
     /// What its metadata shall say.
@@ -104,7 +107,7 @@ impl Substrate {
             .registered(&view.name)
             .await?
             .map(|known| known.metadata);
-        let instance_id = site.instance_id(&view.name).await?;
+        let instance_id = site.instance_id(&view.name, Medium::Disk).await?;
         let before = known.clone().unwrap_or_default();
         let document = wishes.applied_to(&before, &instance_id, generated_password()?);
         if known.as_ref() == Some(&document) {
@@ -185,7 +188,7 @@ impl Site {
         known: Option<&Registered>,
     ) -> Result<(), SubstrateError> {
         let ports = ports::choose(order.ports)?;
-        let instance_id = self.instance_id(&order.name).await?;
+        let instance_id = self.instance_id(&order.name, order.medium).await?;
         let link_local = match known {
             Some(known) => known.link_local,
             None => link_local::lowest_free(&self.taken_addresses().await?)?,
@@ -234,12 +237,16 @@ impl Site {
 
     /// The identity is the volume's: a new volume is a new database, an old one the same as ever,
     /// whatever became of the container and the metadata in between.
-    async fn instance_id(&self, name: &MachineName) -> Result<String, SubstrateError> {
+    async fn instance_id(
+        &self,
+        name: &MachineName,
+        medium: Medium,
+    ) -> Result<String, SubstrateError> {
         let mut labels = labels::of_machine(&self.substrate, name, self.owner.as_ref());
         let fresh = new_instance_id()?;
         labels.insert(labels::INSTANCE.to_owned(), fresh.clone());
         let volume_name = self.substrate.machine_volume(name);
-        let volume = volume::ensure(&self.docker, &volume_name, labels).await?;
+        let volume = volume::ensure_on(&self.docker, &volume_name, medium, labels).await?;
         Ok(volume
             .labels
             .get(labels::INSTANCE)

@@ -29,6 +29,7 @@
 
 use std::time::{Duration, Instant};
 
+mod renewal;
 mod stopping;
 
 pub(crate) use stopping::StopBudget;
@@ -71,6 +72,8 @@ pub(crate) enum Event {
     Failed(Errand),
     StopRequested,
     ReloadRequested,
+    /// PgBouncer remembers a default of Postgres that has changed.
+    PoolerOutdated,
     DeadlinePassed,
 }
 
@@ -128,6 +131,8 @@ pub(crate) struct Machine {
     post_start_backoff: Backoff,
     /// When a failed post-start is tried again.
     retry_at: Option<Instant>,
+    /// When a PgBouncer that was told to end for a fresh one is not waited for any longer.
+    pooler_quits_at: Option<Instant>,
     budget: StopBudget,
 }
 
@@ -142,6 +147,7 @@ impl Machine {
             post_started: false,
             post_start_backoff: Backoff::default(),
             retry_at: None,
+            pooler_quits_at: None,
             budget,
         };
         let actions = machine.start_postgres(now);
@@ -161,6 +167,7 @@ impl Machine {
             self.postgres_due(),
             self.pooler.restart_at(),
             self.retry_at,
+            self.pooler_quits_at,
         ]
         .into_iter()
         .flatten()
@@ -189,6 +196,7 @@ impl Machine {
         match event {
             Event::StopRequested => self.stop_requested(now),
             Event::ReloadRequested => self.reload_requested(),
+            Event::PoolerOutdated => self.renew_pooler(now),
             Event::Exited(Server::Postgres) => self.postgres_exited(now),
             Event::Exited(Server::Pooler) => self.pooler_exited(now),
             Event::Done(errand) => self.done(now, *errand),
@@ -316,6 +324,7 @@ impl Machine {
     fn pooler_exited(&mut self, now: Instant) -> Vec<Action> {
         let restart = !self.is_stopping();
         self.pooler.exited(now, restart);
+        self.pooler_quits_at = None;
         match self.stage {
             Stage::LoggingIn | Stage::Ready => {
                 self.stage = Stage::LoggingIn;
@@ -340,6 +349,9 @@ impl Machine {
             if self.stage == Stage::LoggingIn {
                 actions.push(Action::Run(Errand::Login));
             }
+        }
+        if due(self.pooler_quits_at) {
+            actions.extend(self.quit_pooler());
         }
         if due(self.retry_at) {
             self.retry_at = None;

@@ -32,7 +32,9 @@ impl Machine {
         self.retry_at = None;
         self.pooler.cancel_restart();
         let mut actions = vec![Action::Abandon];
-        if self.pooler.process.is_up() {
+        // Told once already, it would take a second signal for "at once".
+        let told = self.pooler_quits_at.take().is_some();
+        if self.pooler.process.is_up() && !told {
             actions.push(Action::Signal(Server::Pooler, Signal::Interrupt));
         }
         if !self.postgres.process.is_up() {

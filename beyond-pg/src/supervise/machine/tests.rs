@@ -319,3 +319,44 @@ fn a_stop_while_a_configuration_is_looked_for_ends_without_starting_postgres() {
         "{actions:?}"
     );
 }
+
+#[test]
+fn a_pooler_that_is_outdated_ends_between_transactions_and_comes_back() {
+    let mut story = Story::ready();
+    let interrupt = signal(Server::Pooler, Signal::Interrupt);
+    assert_eq!(story.on(Event::PoolerOutdated), [interrupt]);
+    assert!(story.machine.expects_end_of(Server::Pooler));
+    assert!(!story.machine.expects_end_of(Server::Postgres));
+    // A second signal would mean "at once".
+    assert_eq!(story.on(Event::PoolerOutdated), []);
+    assert_eq!(story.on(Event::Exited(Server::Pooler)), [Abandon]);
+    assert_eq!(story.sleep(), [Spawn(Server::Pooler), Run(Errand::Login)]);
+    assert_eq!(story.on(Event::Done(Errand::Login)), [AnnounceReady]);
+    assert_eq!(story.machine.deadline(), None);
+}
+
+#[test]
+fn transactions_that_last_keep_an_outdated_pooler_only_so_long() {
+    let mut story = Story::ready();
+    story.on(Event::PoolerOutdated);
+    assert_eq!(story.sleep(), [signal(Server::Pooler, Signal::Quit)]);
+    assert_eq!(story.machine.deadline(), None);
+}
+
+#[test]
+fn a_stop_does_not_hurry_a_pooler_that_ends_already() {
+    let mut story = Story::ready();
+    story.on(Event::PoolerOutdated);
+    assert_eq!(
+        story.on(Event::StopRequested),
+        [Abandon, Run(Errand::AwaitQuiet)]
+    );
+    assert_eq!(story.on(Event::PoolerOutdated), []);
+}
+
+#[test]
+fn a_pooler_that_is_down_has_nothing_to_forget() {
+    let mut story = Story::ready();
+    story.on(Event::Exited(Server::Pooler));
+    assert_eq!(story.on(Event::PoolerOutdated), []);
+}
