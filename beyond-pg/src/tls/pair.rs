@@ -143,11 +143,13 @@ impl Flaw {
 
 /// Takes the files for use, or says what is wrong with them.
 pub(crate) fn examine(files: Files) -> Result<Bundle, Flaw> {
-    let chain = there(files.certificate, Part::Certificate)?;
-    let key = PrivateKey(there(files.key, Part::Key)?);
+    let chain = required(files.certificate, Part::Certificate)?;
+    let key = PrivateKey(required(files.key, Part::Key)?);
     let ca = match files.ca {
         Content::Absent => None,
-        there_is => Some(there(there_is, Part::Ca)?),
+        content @ (Content::Unreadable(_) | Content::Bytes(_)) => {
+            Some(required(content, Part::Ca)?)
+        }
     };
     let validity = examine_pair(&chain, &key)?;
     if let Some(ca) = &ca {
@@ -162,7 +164,7 @@ pub(crate) fn examine(files: Files) -> Result<Bundle, Flaw> {
     })
 }
 
-fn there(content: Content, part: Part) -> Result<Vec<u8>, Flaw> {
+fn required(content: Content, part: Part) -> Result<Vec<u8>, Flaw> {
     match content {
         Content::Bytes(bytes) => Ok(bytes),
         Content::Absent => Err(Flaw::Missing(part)),
