@@ -9,6 +9,7 @@ mod crash_loop;
 mod cut;
 mod extensions;
 mod golden_conf;
+mod health;
 mod hooks;
 mod image_swap;
 mod link;
