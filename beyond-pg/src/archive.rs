@@ -17,8 +17,8 @@ use crate::sys::user::{self, Account, AccountError};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Unarchived {
-    first: String,
-    last: String,
+    pub(crate) first: String,
+    pub(crate) last: String,
 }
 
 #[derive(Debug, Error)]
@@ -46,22 +46,10 @@ pub(crate) fn without_target(layout: &Layout, path: &Path, name: &str) -> Result
     if !path.is_file() {
         return Err(ArchiveError::NoSuchFile(path));
     }
-    let record = layout.unarchived();
-    let before = match std::fs::read(&record) {
-        // A record that cannot be read (it was torn) starts anew, which can only widen the hole.
-        Ok(bytes) => serde_json::from_slice(&bytes).ok(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-        Err(source) => {
-            return Err(ArchiveError::Read {
-                path: record,
-                source,
-            });
-        }
-    };
-    let Some(after) = passed(before, name) else {
+    let Some(after) = passed(gone_by(layout)?, name) else {
         return Ok(());
     };
-    keep(&record, &after, user::postgres()?)
+    keep(&layout.unarchived(), &after, user::postgres()?)
 }
 
 /// Keeps the record also on a full volume: were this to fail there, Postgres would keep every segment,
@@ -78,6 +66,17 @@ fn keep(record: &Path, hole: &Unarchived, owner: Account) -> Result<(), ArchiveE
 
 fn fits(record: &Path, text: &[u8]) -> bool {
     std::fs::metadata(record).is_ok_and(|meta| usize::try_from(meta.len()) == Ok(text.len()))
+}
+
+/// What has gone by so far.
+pub(crate) fn gone_by(layout: &Layout) -> Result<Option<Unarchived>, ArchiveError> {
+    let path = layout.unarchived();
+    match std::fs::read(&path) {
+        // A record that cannot be read (it was torn) starts anew, which can only widen the hole.
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(ArchiveError::Read { path, source }),
+    }
 }
 
 /// History and backup files pass through here as well; only segments make a hole.

@@ -23,6 +23,8 @@ pub const COMES_BACK: Budget = budget("comes back", 60, 100);
 pub const SPEAKS: Budget = budget("speaks", 60, 100);
 /// A machine, a client or a connection ends.
 pub const ENDS: Budget = budget("ends", 90, 100);
+/// A command that a machine was asked for is answered.
+pub const ANSWERS: Budget = budget("answers", 150, 100);
 /// What a person would call at once.
 pub const SOON: Budget = budget("soon", 30, 50);
 

@@ -69,6 +69,7 @@ pub use plain::{DockerRun, Plain};
 pub use processes::{Given, Process};
 pub use psql::Psql;
 pub use record::{BootRecord, Wal};
+pub use rpc::Frozen;
 pub use running::{Running, Starting};
 pub use scenario::{Failed, Outcome, scenario};
 pub use spec::Spec;

@@ -261,7 +261,7 @@ impl Vm {
             })
         })
         .await?;
-        self.says_health("ready").await
+        self.says_health("ready").await.map(drop)
     }
 
     /// Waits until a client gets in again, and until the machine has noticed.

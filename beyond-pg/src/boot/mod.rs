@@ -28,7 +28,7 @@ use crate::machine::{Machine, MachineError};
 use crate::manifest::{Manifest, ManifestError};
 use crate::metadata::{self, Metadata, Source};
 use crate::settings::{Problems, Settings};
-use crate::supervise::errands::chain;
+use crate::supervise::chain;
 use crate::sys::user::{Account, AccountError};
 use crate::sys::volume_lock::{LockError, VolumeLock};
 

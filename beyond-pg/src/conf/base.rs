@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::ConfInputs;
 use super::guc::{Fragment, Size};
+use crate::layout::Layout;
 
 /// The smallest `max_wal_size` Postgres can work with is two segments; four leave room for a
 /// checkpoint to end while the next one begins.
@@ -63,7 +64,6 @@ fn logging(conf: &mut Fragment) {
 
 fn wal(conf: &mut Fragment, inputs: &ConfInputs<'_>) {
     let max_wal_size = max_wal_size(inputs.volume_bytes);
-    let archive_command = format!("{} archive %p %f", inputs.layout.beyond_pg().display());
     conf.section(
         "What could only be raised by a restart is high from the start (B-005, B-007, B-008).",
     )
@@ -72,7 +72,7 @@ fn wal(conf: &mut Fragment, inputs: &ConfInputs<'_>) {
     .set("max_replication_slots", 10_u32)
     .set("hot_standby", true)
     .set("archive_mode", true)
-    .set("archive_command", archive_command)
+    .set("archive_command", archive_command(inputs.layout))
     .section("WAL and checkpoints. None of it may fill more than a quarter of the volume.")
     .set("wal_compression", "lz4")
     .set("wal_sync_method", "fdatasync")
@@ -84,6 +84,11 @@ fn wal(conf: &mut Fragment, inputs: &ConfInputs<'_>) {
     .set("wal_keep_size", Size::gb(1).min(max_wal_size))
     .set("bgwriter_delay", Duration::from_millis(100))
     .set("bgwriter_lru_maxpages", 1000_u32);
+}
+
+/// Ours. Whatever else stands there is the user's.
+pub(crate) fn archive_command(layout: &Layout) -> String {
+    format!("{} archive %p %f", layout.beyond_pg().display())
 }
 
 /// 8 GB, or a quarter of a volume that is too small for that.

@@ -22,6 +22,7 @@ pub(crate) mod reference_tests;
 
 use std::path::PathBuf;
 
+pub(crate) use base::archive_command;
 pub(crate) use last_good::{last_good, last_good_hba};
 
 use crate::layout::Layout;

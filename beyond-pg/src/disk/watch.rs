@@ -15,7 +15,7 @@ use crate::boot::facts::Owners;
 use crate::fx::{clock, fs};
 use crate::layout::Layout;
 use crate::rpc::{Concern, Desk};
-use crate::supervise::errands::chain;
+use crate::supervise::chain;
 
 /// An idle machine wakes up this often for it. What fills a tenth of a volume in less meets ENOSPC
 /// before it is seen; the reserve file is for that.

@@ -12,8 +12,8 @@ use crate::init::cmdline::CommandLine;
 use crate::machine;
 use crate::manifest::Manifest;
 use crate::postgres::controldata::ControlData;
+use crate::postgres::postmaster::{self, Postmaster};
 use crate::postgres::scram;
-use crate::supervise::errands;
 
 /// `/proc/cmdline`. No more is taken from it, and no more said about it, than is written there.
 pub fn kernel_command_line(input: &[u8]) {
@@ -35,7 +35,7 @@ pub fn text_files(input: &[u8]) {
     if let Ok(control) = ControlData::parse(&text) {
         assert!(text.contains(&control.state) && text.contains(&control.system_id.to_string()));
     }
-    if errands::is_accepting(&text) {
+    if postmaster::state(&text) == Postmaster::Accepting {
         assert!(text.lines().count() >= 8);
     }
     if let Some(version) = facts::default_version(&text) {

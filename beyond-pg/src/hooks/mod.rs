@@ -41,7 +41,6 @@ pub(crate) enum Stage {
     PreStart,
     PostStart,
     PreStop,
-    #[cfg_attr(not(test), expect(dead_code, reason = "no fork is prepared yet"))]
     PreFork,
 }
 

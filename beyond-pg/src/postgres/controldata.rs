@@ -47,6 +47,14 @@ impl ControlData {
         })
     }
 
+    /// Whether WAL is replayed, by a server that runs.
+    pub(crate) fn is_in_recovery(&self) -> bool {
+        matches!(
+            self.state.as_str(),
+            "in crash recovery" | "in archive recovery"
+        )
+    }
+
     /// Whether the last stop left nothing to replay.
     pub(crate) fn is_clean(&self) -> bool {
         matches!(self.state.as_str(), "shut down" | "shut down in recovery")
@@ -99,6 +107,13 @@ Latest checkpoint's TimeLineID:       1
                 .unwrap()
                 .is_clean()
         );
+    }
+
+    #[test]
+    fn a_server_that_replays_says_so() {
+        let recovering = OUTPUT.replace("in production", "in crash recovery");
+        assert!(ControlData::parse(&recovering).unwrap().is_in_recovery());
+        assert!(!ControlData::parse(OUTPUT).unwrap().is_in_recovery());
     }
 
     #[test]

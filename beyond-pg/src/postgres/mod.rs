@@ -4,5 +4,6 @@ pub(crate) mod cluster;
 pub(crate) mod controldata;
 pub(crate) mod ensure;
 pub(crate) mod login;
+pub(crate) mod postmaster;
 pub(crate) mod scram;
 pub(crate) mod session;

@@ -1,146 +1,176 @@
-//! What each command does. Every one may be repeated, and may be dropped at any point.
+//! What each command does. Every one may be repeated, and may be dropped at any point: a session
+//! that is dropped ends what it had begun.
+
+use std::time::Duration;
 
 use tokio_postgres::types::PgLsn;
-use wire::lsn::Lsn;
-use wire::rpc::{Command, Health, Response};
+use wire::rpc::{Command, Lifecycle, Response};
 
 use crate::fx::clock;
+use crate::hooks::{HookError, Stage};
 use crate::postgres::ensure::MAINTENANCE_DATABASE;
 use crate::postgres::session::{Session, SessionError};
-use crate::rpc::policy::{self, Lifecycle};
-use crate::rpc::{Desk, Told};
+use crate::rpc::desk::{Concern, Desk, Told};
+use crate::rpc::{archiver, health, lsn, objections, policy};
+use crate::supervise::chain;
+
+/// How long a stop waits for its first checkpoint: it has one of its own, within its own budget.
+const FAREWELL: Duration = Duration::from_secs(10);
+/// How long Postgres may take to read its files after it was told.
+const READ: Duration = Duration::from_secs(5);
+/// Between two looks whether it has.
+const GLANCE: Duration = Duration::from_millis(10);
 
 #[derive(Debug, thiserror::Error)]
-enum CommandError {
+pub(super) enum CommandError {
     #[error(transparent)]
     Session(#[from] SessionError),
-    #[error("asking Postgres: {0}")]
+    #[error("asking Postgres")]
     Sql(#[from] tokio_postgres::Error),
+    #[error("nothing was prepared")]
+    Hook(#[from] HookError),
+    #[error("taking one's turn")]
+    Turn(#[from] tokio::sync::AcquireError),
 }
 
-pub(super) async fn carry_out(desk: &Desk, told: &Told, command: &Command) -> (Response, bool) {
+pub(super) async fn carry_out(desk: &Desk, told: &Told, command: &Command) -> Response {
     let answer = match command {
         Command::Capabilities => Ok(Response {
             commands: Some(policy::capabilities()),
             ..Response::done()
         }),
-        Command::Health => Ok(health(desk, told).await),
-        Command::Checkpoint => checkpoint(desk).await.map(Response::done_at),
-        Command::Reload => reload(desk).await,
-        Command::Shutdown => return (shutdown(desk, told).await, true),
-        Command::Backup
-        | Command::PrepareFork
-        | Command::Promote
-        | Command::SetSyncStandbys { .. }
-        | Command::ArchiveNow => Ok(Response::refused(format!(
-            "this version cannot do {command:?}"
-        ))),
+        Command::Health => Ok(health::health(desk, told).await),
+        Command::Checkpoint => checkpoint(desk).await,
+        Command::Reload => reload(desk, told).await,
+        Command::PrepareFork => prepare_fork(desk, told).await,
+        Command::ArchiveNow => archiver::archive_now(desk, told).await,
+        Command::Shutdown => Ok(shutdown(desk, told).await),
+        // `policy` has refused them; the answer is its own all the same.
+        Command::Backup | Command::Promote | Command::SetSyncStandbys { .. } => {
+            let never = policy::Verdict::NotBuilt;
+            let words = policy::refusal(command.name(), told.lifecycle, never);
+            Ok(Response::refused(words.unwrap_or_default()))
+        }
     };
-    let answer = answer.unwrap_or_else(|error| Response::refused(error.to_string()));
-    (answer, false)
-}
-
-async fn session(desk: &Desk) -> Result<Session, SessionError> {
-    Session::open(&desk.layout, MAINTENANCE_DATABASE).await
-}
-
-/// Answers with the redo point of a checkpoint that began after the question.
-async fn checkpoint(desk: &Desk) -> Result<Lsn, CommandError> {
-    let session = session(desk).await?;
-    session.batch_execute("CHECKPOINT").await?;
-    let row = session
-        .query_one("SELECT redo_lsn FROM pg_control_checkpoint()", &[])
-        .await?;
-    Ok(lsn(row.get(0)))
-}
-
-/// Both servers read their files again; the answer is what Postgres objects to.
-async fn reload(desk: &Desk) -> Result<Response, CommandError> {
-    let objections = objections(&session(desk).await?).await?;
-    desk.reload.notify_one();
-    Ok(if objections.is_empty() {
-        Response::done()
-    } else {
-        Response::refused(format!(
-            "reloaded, but these lines are not in force:\n{}\nHINT: mend them and reload again",
-            objections.join("\n")
-        ))
+    answer.unwrap_or_else(|error| {
+        let words = format!("{} failed: {}", command.name(), chain(&error));
+        Response::refused(words + "\nHINT: `health` tells how the machine is; then ask again")
     })
 }
 
-/// Says up to where everything is on disk, then stops: the stop itself writes one more checkpoint.
-async fn shutdown(desk: &Desk, told: &Told) -> Response {
-    match told.lifecycle {
-        Lifecycle::Ready => match checkpoint(desk).await {
-            Ok(lsn) => Response::done_at(lsn),
-            // The stop goes ahead: it was asked for, and its own checkpoint may still work.
-            Err(error) => {
-                tracing::warn!("no checkpoint before the shutdown: {error}");
-                Response::done()
-            }
-        },
-        Lifecycle::Booting | Lifecycle::Starting | Lifecycle::Stopping => Response::done(),
-    }
+pub(super) async fn session(desk: &Desk) -> Result<Session, SessionError> {
+    Session::open(&desk.layout, MAINTENANCE_DATABASE).await
 }
 
-async fn health(desk: &Desk, told: &Told) -> Response {
-    let mut health = Health {
-        state: told.lifecycle.name().to_owned(),
-        ready_since: told.ready_at.map(clock::unix_seconds_at),
-        boot: told.boot_record.clone(),
-        degraded: told.concerns.values().cloned().collect(),
-        ..Health::default()
-    };
-    if let Ok(stat) = nix::sys::statvfs::statvfs(&desk.layout.volume()) {
-        health.volume_bytes = Some(stat.blocks().saturating_mul(stat.fragment_size()));
-        health.volume_free_bytes =
-            Some(stat.blocks_available().saturating_mul(stat.fragment_size()));
-    }
-    match told.lifecycle {
-        Lifecycle::Ready => match of_postgres(desk, &mut health).await {
-            Ok(lsn) => Response::healthy(Some(lsn), health),
-            Err(error) => {
-                // Still an answer: that Postgres cannot be asked is part of the truth.
-                let error = Some(error.to_string());
-                Response {
-                    ok: true,
-                    error,
-                    ..Response::healthy(None, health)
-                }
-            }
-        },
-        Lifecycle::Booting | Lifecycle::Starting | Lifecycle::Stopping => {
-            Response::healthy(None, health)
-        }
-    }
+/// One after the other: each answer is of a checkpoint that began after its question.
+async fn checkpoint(desk: &Desk) -> Result<Response, CommandError> {
+    let _turn = desk.work.acquire().await?;
+    write_everything(desk).await
 }
 
-async fn of_postgres(desk: &Desk, health: &mut Health) -> Result<Lsn, CommandError> {
+/// A checkpoint: where recovery would begin, and up to where the WAL is on disk.
+async fn write_everything(desk: &Desk) -> Result<Response, CommandError> {
     let session = session(desk).await?;
-    let query = "SELECT pg_is_in_recovery(), timeline_id, \
-                 CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() \
-                      ELSE pg_current_wal_lsn() END \
-                 FROM pg_control_checkpoint()";
+    // The deadline of the command counts, which is longer than that of a statement.
+    session
+        .batch_execute("SET statement_timeout = 0; CHECKPOINT")
+        .await?;
+    let query = "SELECT redo_lsn, CASE WHEN NOT pg_is_in_recovery() \
+                 THEN pg_current_wal_flush_lsn() END FROM pg_control_checkpoint()";
     let row = session.query_one(query, &[]).await?;
-    health.in_recovery = Some(row.get(0));
-    health.timeline = u32::try_from(row.get::<_, i32>(1)).ok();
-    health.objections = objections(&session).await?;
-    Ok(lsn(row.get(2)))
+    let (redo, flushed): (PgLsn, Option<PgLsn>) = (row.get(0), row.get(1));
+    Ok(Response {
+        flush_lsn: flushed.map(lsn),
+        ..Response::done_at(lsn(redo))
+    })
 }
 
-/// Lines of the configuration that Postgres does not follow, and why.
-async fn objections(session: &Session) -> Result<Vec<String>, tokio_postgres::Error> {
-    let query = "SELECT format('%s line %s: %s', sourcefile, sourceline, \
-                               concat_ws(': ', name, error)) \
-                 FROM pg_file_settings WHERE error IS NOT NULL ORDER BY seqno";
-    Ok(session
-        .query(query, &[])
-        .await?
-        .iter()
-        .map(|row| row.get(0))
-        .collect())
+/// The image's own preparations, then a checkpoint, so that the fork has little to recover. One at a
+/// time, because hooks need not bear company.
+async fn prepare_fork(desk: &Desk, told: &Told) -> Result<Response, CommandError> {
+    let _turn = desk.work.acquire().await?;
+    if let Some(hooks) = &told.hooks {
+        hooks.run_all(Stage::PreFork).await?;
+    }
+    write_everything(desk).await
 }
 
-fn lsn(lsn: PgLsn) -> Lsn {
-    Lsn::new(lsn.into())
+/// Both servers read their files again; the answer is what Postgres objects to.
+async fn reload(desk: &Desk, told: &Told) -> Result<Response, CommandError> {
+    let _turn = desk.look.acquire().await?;
+    let session = session(desk).await?;
+    let before = loaded_at(&session).await?;
+    let objections = objections::ask(&session).await?;
+    desk.reload.notify_one();
+    // A file with a line that it cannot take at all leaves its clock where it was.
+    let read = objections.blocks_settings
+        || clock::within(READ, loaded_after(&session, before))
+            .await
+            .transpose()?
+            .is_some();
+    // On the last configuration that worked, the files that Postgres reads are not the user's.
+    let fallback = told.concerns.get(&Concern::Configuration);
+    let words: Vec<_> = fallback
+        .cloned()
+        .into_iter()
+        .chain(objections.words)
+        .collect();
+    if !words.is_empty() {
+        let list = words.join("\n");
+        return Ok(Response {
+            objections: words,
+            ..Response::refused(format!(
+                "reloaded, but not all is in force:\n{list}\nHINT: mend it and reload again"
+            ))
+        });
+    }
+    if !read {
+        return Ok(Response::refused(format!(
+            "Postgres was told to read its configuration and has not within {} s\n\
+             HINT: `health` tells how it is; then ask again",
+            READ.as_secs()
+        )));
+    }
+    Ok(Response::done())
+}
+
+/// When the server last read its configuration, in microseconds.
+async fn loaded_at(session: &Session) -> Result<i64, tokio_postgres::Error> {
+    let query = "SELECT (extract(epoch FROM pg_conf_load_time()) * 1000000)::bigint";
+    Ok(session.query_one(query, &[]).await?.get(0))
+}
+
+async fn loaded_after(session: &Session, before: i64) -> Result<(), tokio_postgres::Error> {
+    while loaded_at(session).await? <= before {
+        clock::pause(GLANCE).await;
+    }
+    Ok(())
+}
+
+/// Says from where the next boot could recover, then stops, which writes one more checkpoint.
+async fn shutdown(desk: &Desk, told: &Told) -> Response {
+    let redo = match told.lifecycle {
+        // Without waiting for a turn: a stop does not queue.
+        Lifecycle::Ready | Lifecycle::Restarting => {
+            match clock::within(FAREWELL, write_everything(desk)).await {
+                Some(Ok(written)) => return written,
+                Some(Err(error)) => {
+                    tracing::warn!("no checkpoint before the shutdown: {}", chain(&error));
+                }
+                None => tracing::warn!(
+                    "the checkpoint before the shutdown takes longer than {} s",
+                    FAREWELL.as_secs()
+                ),
+            }
+            health::last_redo(desk).await
+        }
+        Lifecycle::Booting | Lifecycle::Starting | Lifecycle::Stopping => {
+            health::last_redo(desk).await
+        }
+    };
+    // The stop goes ahead: it was asked for, and its own checkpoint may still work.
+    Response {
+        lsn: redo,
+        ..Response::done()
+    }
 }

@@ -1,141 +1,59 @@
 //! The control RPC: the host asks, the machine answers (I-003, L-001). Several requests on one
-//! connection, each answered before the next is read; half close means nothing here.
+//! connection, each answered before the next. Who closes, even one half, has hung up, and what was
+//! asked for is dropped: a half close is a whole one on Firecracker's vsock (facts 5.7).
 //!
-//! `policy` says what may be done when, `commands` does it; here is the socket. In a machine with a
+//! `policy` says what may be done when, `commands` and its neighbours do it, `desk` is where the
+//! supervisor tells what they go by; here is the socket. In a machine with a
 //! kernel of its own that is AF_VSOCK, in a container TCP on the link-local address, where only
 //! 169.254.169.254 is listened to (contract 9). Without either nobody can ask.
 
+mod archiver;
 mod commands;
+mod configuration;
+mod desk;
+mod health;
+mod objections;
 mod policy;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::Semaphore;
+use tokio_postgres::types::PgLsn;
 use tokio_vsock::{VMADDR_CID_ANY, VsockAddr, VsockListener};
+use wire::lsn::Lsn;
 use wire::ports::{CONTROL_RPC, HOST_CID, METADATA_ADDR};
-use wire::prefix::{self, Decoder, PrefixError};
-use wire::rpc::{Request, Response};
+use wire::prefix::{self, BODY_LIMIT, Decoder, PrefixError};
+use wire::rpc::{Command, Request, Response};
 
 use crate::fx::clock;
-use crate::layout::Layout;
 use crate::metadata::has_own_kernel;
 use crate::sys::net;
 
-pub(crate) use policy::Lifecycle;
+pub(crate) use desk::{Concern, Desk};
+pub(crate) use wire::rpc::Lifecycle;
 
-/// A host that has connected and asks nothing is hung up on.
+/// A host that has connected is hung up on when it has not sent a whole request by then, or has not
+/// taken its answer.
 const IDLE: Duration = Duration::from_secs(60);
-/// A checkpoint of a busy machine takes minutes.
-const ANSWER: Duration = Duration::from_secs(600);
 /// Before another try to listen: the address may be attached later.
 const LISTEN_AGAIN: Duration = Duration::from_secs(30);
-/// Conversations at a time; more wait in the backlog.
-const CALLERS: usize = 8;
-
-/// What the supervisor and the callers tell each other.
-#[derive(Debug)]
-pub(crate) struct Desk {
-    layout: Layout,
-    state: watch::Sender<Told>,
-    stop: Notify,
-    reload: Notify,
-}
-
-/// What the supervisor has told.
-#[derive(Debug, Clone)]
-struct Told {
-    lifecycle: Lifecycle,
-    /// Monotonic: somebody may set the clock meanwhile.
-    ready_at: Option<Instant>,
-    /// JSON.
-    boot_record: Option<String>,
-    /// What is not as it should be, in the words of whoever noticed.
-    concerns: BTreeMap<Concern, String>,
-}
-
-/// Who has something to say about a machine that serves and is not as it should be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Concern {
-    /// The configuration in force is not the one that the user wrote.
-    Configuration,
-    /// What the bring-up could not do and went on without.
-    BringUp,
-    /// Postgres does not stay up.
-    Postgres,
-    /// PgBouncer does not stay up.
-    Pooler,
-    /// A certificate that is not used, or that ends.
-    Certificate,
-    /// The volume fills up.
-    Disk,
-}
+/// Conversations at a time; more wait in the backlog. Most of them wait for something, so there are
+/// many more than the machine has work for.
+const CALLERS: usize = 64;
 
 impl Desk {
-    pub(crate) fn new(layout: Layout) -> Arc<Desk> {
-        let told = Told {
-            lifecycle: Lifecycle::Booting,
-            ready_at: None,
-            boot_record: None,
-            concerns: BTreeMap::new(),
-        };
-        let state = watch::Sender::new(told);
-        Arc::new(Desk {
-            layout,
-            state,
-            stop: Notify::new(),
-            reload: Notify::new(),
-        })
-    }
-
     /// Listens for callers, for ever.
     pub(crate) fn open(self: &Arc<Desk>) {
         tokio::spawn(listen(Arc::clone(self)));
-    }
-
-    /// The machine's state has changed.
-    pub(crate) fn tell(&self, lifecycle: Lifecycle) {
-        self.state.send_modify(|told| {
-            told.ready_at = match lifecycle {
-                Lifecycle::Ready => told.ready_at.or_else(|| Some(clock::now())),
-                Lifecycle::Booting | Lifecycle::Starting | Lifecycle::Stopping => None,
-            };
-            told.lifecycle = lifecycle;
-        });
-    }
-
-    /// Something is not as it should be, in words for an operator; `None`: it is again.
-    pub(crate) fn concern(&self, about: Concern, words: Option<String>) {
-        self.state.send_modify(|told| {
-            match words {
-                Some(words) => told.concerns.insert(about, words),
-                None => told.concerns.remove(&about),
-            };
-        });
-    }
-
-    /// What the boot left as its record.
-    pub(crate) fn tell_boot_record(&self, json: String) {
-        self.state.send_modify(|told| told.boot_record = Some(json));
-    }
-
-    /// Comes back when a caller asks the machine to stop. For one caller.
-    pub(crate) async fn stop_requested(&self) {
-        self.stop.notified().await;
-    }
-
-    /// Comes back when the servers shall read their configuration again. For one caller.
-    pub(crate) async fn reload_requested(&self) {
-        self.reload.notified().await;
     }
 }
 
@@ -148,8 +66,10 @@ enum CallError {
     Prefix(#[from] PrefixError),
     #[error("an answer could not be packed")]
     Pack(#[from] wire::MessagePackError),
-    #[error("no request within {} s", IDLE.as_secs())]
+    #[error("no whole request within {} s", IDLE.as_secs())]
     Idle,
+    #[error("its answer was not taken within {} s", IDLE.as_secs())]
+    NotTaken,
 }
 
 async fn listen(desk: Arc<Desk>) {
@@ -225,50 +145,109 @@ where
     });
 }
 
-async fn conversation<S>(desk: &Desk, mut stream: S) -> Result<(), CallError>
+async fn conversation<S>(desk: &Desk, stream: S) -> Result<(), CallError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut decoder = Decoder::new();
-    let mut bytes = [0; 4096];
+    let mut caller = Caller {
+        stream,
+        decoder: Decoder::new(),
+    };
     loop {
-        while let Some(body) = decoder.next_body()? {
-            let (answer, then_stop) = answer(desk, &body).await;
-            let packed = prefix::encode(&answer.encode()?)?;
-            let written = stream.write_all(&packed).await;
-            if then_stop {
-                // Also when the caller is gone: it was asked for.
-                desk.stop.notify_one();
-            }
-            written?;
+        let asked = clock::within(IDLE, caller.request()).await;
+        let Some(body) = asked.ok_or(CallError::Idle)?? else {
+            return Ok(());
+        };
+        let request = Request::decode(&body);
+        let then_stop = matches!(request, Ok(Request::Known(Command::Shutdown)));
+        let answered = tokio::select! {
+            biased;
+            response = answer(desk, request) => Some(response),
+            // A stop goes on without its caller: it was asked for.
+            () = caller.gone(), if !then_stop => None,
+        };
+        let Some(response) = answered else {
+            tracing::info!("a control RPC caller hung up before its answer");
+            return Ok(());
+        };
+        let written = caller.tell(&response).await;
+        if then_stop {
+            desk.stop.notify_one();
         }
-        let read = clock::within(IDLE, stream.read(&mut bytes))
-            .await
-            .ok_or(CallError::Idle)??;
-        if read == 0 {
-            return Ok(decoder.finish()?);
-        }
-        decoder.push(&bytes[..read]);
+        written?;
     }
 }
 
-/// The answer, and whether the machine stops once it is on its way.
-async fn answer(desk: &Desk, body: &[u8]) -> (Response, bool) {
-    let command = match Request::decode(body) {
-        Ok(Request::Known(command)) => command,
-        Ok(Request::Unknown(name)) => return (Response::unknown(&name), false),
-        Err(error) => return (Response::refused(error.to_string()), false),
-    };
-    let told = desk.state.borrow().clone();
-    let verdict = policy::verdict(&command, told.lifecycle);
-    if let Some(words) = policy::refusal(&command, told.lifecycle, verdict) {
-        return (Response::refused(words), false);
-    }
-    match clock::within(ANSWER, commands::carry_out(desk, &told, &command)).await {
-        Some(answered) => answered,
-        None => {
-            let words = format!("{command:?} was given up after {} s", ANSWER.as_secs());
-            (Response::refused(words), false)
+/// Who has connected.
+struct Caller<S> {
+    stream: S,
+    decoder: Decoder,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Caller<S> {
+    /// The next request's body; `None` when the caller hangs up between two. May be dropped.
+    async fn request(&mut self) -> Result<Option<Vec<u8>>, CallError> {
+        loop {
+            if let Some(body) = self.decoder.next_body()? {
+                return Ok(Some(body));
+            }
+            if self.read().await? == 0 {
+                self.decoder.finish()?;
+                return Ok(None);
+            }
         }
     }
+
+    /// Comes back when the caller hangs up. What it sends meanwhile is its next request, of which no
+    /// more is taken in than one may have.
+    async fn gone(&mut self) {
+        while self.decoder.buffered() <= BODY_LIMIT {
+            if !matches!(self.read().await, Ok(1..)) {
+                return;
+            }
+        }
+        std::future::pending::<()>().await;
+    }
+
+    async fn read(&mut self) -> io::Result<usize> {
+        let mut bytes = [0; 4096];
+        let read = self.stream.read(&mut bytes).await?;
+        self.decoder.push(&bytes[..read]);
+        Ok(read)
+    }
+
+    async fn tell(&mut self, response: &Response) -> Result<(), CallError> {
+        let packed = prefix::encode(&response.encode()?)?;
+        clock::within(IDLE, self.stream.write_all(&packed))
+            .await
+            .ok_or(CallError::NotTaken)??;
+        Ok(())
+    }
+}
+
+async fn answer(desk: &Desk, request: Result<Request, wire::MessagePackError>) -> Response {
+    let command = match request {
+        Ok(Request::Known(command)) => command,
+        Ok(Request::Unknown(name)) => return Response::unknown(&name),
+        Err(error) => return Response::refused(error.to_string()),
+    };
+    let name = command.name();
+    let told = desk.state.borrow().clone();
+    let verdict = policy::verdict(name, told.lifecycle);
+    if let Some(words) = policy::refusal(name, told.lifecycle, verdict) {
+        return Response::refused(words);
+    }
+    let deadline = name.row().deadline;
+    clock::within(deadline, commands::carry_out(desk, &told, &command))
+        .await
+        .unwrap_or_else(|| {
+            Response::refused(format!(
+                "{name} was given up after {} s\nHINT: `health` tells how the machine is; then ask again",
+                deadline.as_secs()
+            ))
+        })
+}
+
+fn lsn(lsn: PgLsn) -> Lsn {
+    Lsn::new(lsn.into())
 }

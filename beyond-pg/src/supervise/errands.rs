@@ -17,6 +17,7 @@ use crate::postgres::ensure::{
     Ensure, EnsureError, MAINTENANCE_DATABASE, Outcome, PostStart, SUPERUSER,
 };
 use crate::postgres::login::Login;
+use crate::postgres::postmaster::{self, Postmaster};
 use crate::postgres::session::{Session, SessionError};
 use crate::supervise::fallback::Fallback;
 use crate::supervise::machine::{Errand, Event};
@@ -120,7 +121,9 @@ impl<'a> Errands<'a> {
     async fn await_postgres(&self) {
         self.note_control_data().await;
         let path = self.layout.postmaster_pid();
-        while !fs::read_to_string(&path).is_ok_and(|text| is_accepting(&text)) {
+        while !fs::read_to_string(&path)
+            .is_ok_and(|text| postmaster::state(&text) == Postmaster::Accepting)
+        {
             clock::pause(GLANCE).await;
         }
         self.ended(&BringUpStep::StartPostgres);
@@ -327,14 +330,6 @@ impl<'a> Errands<'a> {
     }
 }
 
-/// Line 8 of `postmaster.pid` (`PM_STATUS_READY`, `PM_STATUS_STANDBY`), padded with blanks.
-pub(crate) fn is_accepting(postmaster_pid: &str) -> bool {
-    matches!(
-        postmaster_pid.lines().nth(7).map(str::trim),
-        Some("ready" | "standby")
-    )
-}
-
 /// An error with its causes, in one line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut words = error.to_string();
@@ -349,20 +344,4 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     words
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_postmaster_accepts_once_its_pid_file_says_so() {
-        let file = |state: &str| {
-            format!("17\n/data\n1763800000\n5433\n/var/run/postgresql\n127.0.0.1\n  1 2\n{state}\n")
-        };
-        assert!(!is_accepting(&file("starting")));
-        assert!(is_accepting(&file("ready   ")));
-        assert!(!is_accepting(&file("stopping")));
-        assert!(!is_accepting("17\n/data\n"));
-    }
 }

@@ -4,7 +4,7 @@
 mod aftermath;
 pub(crate) mod backoff;
 mod child;
-pub(crate) mod errands;
+mod errands;
 mod fallback;
 mod machine;
 mod servers;
@@ -33,11 +33,13 @@ use crate::postgres::cluster;
 use crate::rpc::{Concern, Desk, Lifecycle};
 use crate::settings::{LogShipping, Settings};
 use crate::supervise::errands::Errands;
-pub(crate) use crate::supervise::errands::chain;
-use crate::supervise::machine::{Action, Errand, Event, Machine, Server, StopBudget};
+use crate::supervise::machine::{Action, Errand, Event, Machine, StopBudget};
 use crate::supervise::servers::{Exit, Servers};
 use crate::sys::limits;
 use crate::tls::watch::Watch;
+
+pub(crate) use crate::supervise::errands::chain;
+pub(crate) use crate::supervise::machine::Server;
 
 /// Total time for a stop (contract 8).
 pub(crate) const STOP_BUDGET: Duration = Duration::from_secs(30);
@@ -133,6 +135,7 @@ pub(crate) async fn run(
         LogShipping::PassThrough => link.pass_lines_through(),
     }
     let hooks = Hooks::new(layout, &settings, options.hook_deadline);
+    desk.tell_settings(&settings, hooks.clone());
     let booting = boot_disk(layout, settings, &document, hooks, options.stop_after);
     let errands = tokio::select! {
         () = signals.stop() => return Ok(stopped_early()),
@@ -290,9 +293,7 @@ impl<'a> Supervisor<'a> {
     fn note_exit(&self, server: Server, how: &str) {
         // Without either of the two no client gets in.
         self.link.announce(false);
-        if !self.machine.is_stopping() {
-            self.desk.tell(Lifecycle::Starting);
-        }
+        self.desk.server_ended(server, how);
         if self.machine.expects_end_of(server) {
             tracing::info!("{server} ended: {how}");
         } else {
@@ -314,7 +315,7 @@ impl<'a> Supervisor<'a> {
                 self.desk.concern(Concern::Pooler, None);
                 self.errands.fallback.note_success();
                 if let Some(record) = self.errands.announce_ready() {
-                    self.desk.tell_boot_record(record);
+                    self.desk.tell_boot_record(&record);
                 }
                 self.link.announce(true);
             }
@@ -348,9 +349,10 @@ impl<'a> Supervisor<'a> {
         }
         let (program, logs) = (self.program(server), self.link.lines());
         match self.servers.start(server, &program, logs) {
-            Ok(()) => {}
+            Ok(()) => self.desk.server_started(server, self.servers.pid(server)),
             Err(error) => {
                 tracing::error!("{}", chain(&error));
+                self.desk.server_ended(server, &chain(&error));
                 return Performed::Failed(Event::Exited(server));
             }
         }

@@ -107,13 +107,18 @@ impl Servers {
         }
     }
 
-    /// Sends it, when that server runs.
-    pub(super) fn signal(&self, server: Server, signal: Signal) {
+    /// Of that server, when it runs.
+    pub(super) fn pid(&self, server: Server) -> Option<u32> {
         let process = match server {
             Server::Postgres => &self.postgres,
             Server::Pooler => &self.pooler,
         };
-        let Some(pid) = process.running.as_ref().and_then(Running::pid) else {
+        process.running.as_ref().and_then(Running::pid)
+    }
+
+    /// Sends it, when that server runs.
+    pub(super) fn signal(&self, server: Server, signal: Signal) {
+        let Some(pid) = self.pid(server) else {
             return;
         };
         let number = match signal {

@@ -61,6 +61,11 @@ impl Decoder {
         self.buffer.extend_from_slice(bytes);
     }
 
+    /// How many bytes wait here for the rest of their body.
+    pub fn buffered(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// The next whole body, or `None` until more has arrived. An oversized one is refused by
     /// its length alone, before anybody waits for it or makes room.
     pub fn next_body(&mut self) -> Result<Option<Vec<u8>>, PrefixError> {

@@ -9,7 +9,7 @@ use wire::frame::{self, FrameError};
 use wire::log::{LogLine, Message, Stream};
 use wire::lsn::Lsn;
 use wire::prefix::{self, PrefixError};
-use wire::rpc::{Command, Health, Request, Response};
+use wire::rpc::{Command, Configuration, Disk, Health, Request, Response, Server, Versions, Wal};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("golden")
@@ -60,14 +60,50 @@ fn answers() -> Vec<(&'static str, Response)> {
     let health = Health {
         state: "ready".to_owned(),
         ready_since: Some(1_772_204_736),
-        timeline: Some(1),
+        postgres: Server {
+            up: true,
+            pid: Some(17),
+            starts: 1,
+            ..Server::default()
+        },
         in_recovery: Some(false),
+        timeline: Some(1),
+        wal: Wal {
+            flush_lsn: Some(lsn),
+            ..Wal::default()
+        },
+        disk: Disk {
+            bytes: Some(1_073_741_824),
+            ..Disk::default()
+        },
+        configuration: Configuration {
+            objections: vec!["bad".to_owned()],
+            ..Configuration::default()
+        },
+        versions: Versions {
+            beyond_pg: "1".to_owned(),
+            postgres: None,
+        },
+        boot: Some(serde_json::Map::from_iter([(
+            "total_ms".to_owned(),
+            7.into(),
+        )])),
         ..Health::default()
     };
+    let healthy = Response {
+        health: Some(health),
+        ..Response::done_at(lsn)
+    };
+    let not_archived = Response {
+        lsn: Some(lsn),
+        segment: Some("000000010000001600000002".to_owned()),
+        ..Response::refused("no room")
+    };
     vec![
-        ("rpc-health", Response::healthy(Some(lsn), health)),
+        ("rpc-health", healthy),
         ("rpc-done-at", Response::done_at(lsn)),
         ("rpc-refused", Response::refused("no room")),
+        ("rpc-not-archived", not_archived),
     ]
 }
 

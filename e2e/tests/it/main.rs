@@ -10,6 +10,7 @@ mod cut;
 mod disk_full;
 mod extensions;
 mod golden_conf;
+mod health;
 mod hooks;
 mod image_swap;
 mod link;

@@ -12,6 +12,8 @@ use fake_substrate::ports::PortError;
 use fake_substrate::serve::ServeError;
 use fake_substrate::substrate::SubstrateError;
 
+use super::rpc::RequestError;
+
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CliError {
     #[error(
@@ -46,6 +48,8 @@ pub(crate) enum CliError {
         "cannot listen on port {port}\nHINT: is another process there, or another substrate in this container?"
     )]
     Listen { port: u16, source: io::Error },
+    #[error(transparent)]
+    Request(#[from] RequestError),
     #[error(transparent)]
     Serve(#[from] ServeError),
     #[error(transparent)]

@@ -11,7 +11,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use wire::MessagePackError;
 use wire::prefix::{self, Decoder, PrefixError};
-use wire::rpc::{COMMANDS, Command, Request, Response};
+use wire::rpc::{Command, CommandRow, Request, Response, encode_unknown};
 
 /// A request that did not get an answer.
 #[derive(Debug, thiserror::Error)]
@@ -63,29 +63,33 @@ impl RpcError {
     }
 }
 
-/// The request that this JSON is. A command that is not known is sent all the same: what the
-/// machine says about it is its answer.
-pub(crate) fn request(json: &Value) -> Result<Request, RpcError> {
-    let Some(cmd) = json.get("cmd").and_then(Value::as_str) else {
+/// The body of the request that this JSON is. A command that is not known here is sent all the same,
+/// with what was given: the machine may be newer, and what it says about it is its answer.
+pub(crate) fn request(json: &Value) -> Result<Vec<u8>, RpcError> {
+    let Some(map) = json.as_object() else {
+        return Err(RpcError::NotARequest("it is none".to_owned()));
+    };
+    let Some(cmd) = map.get("cmd").and_then(Value::as_str) else {
         return Err(RpcError::NotARequest("it has none".to_owned()));
     };
-    if !COMMANDS.contains(&cmd) {
-        return Ok(Request::Unknown(cmd.to_owned()));
+    if CommandRow::named(cmd).is_none() {
+        return Ok(encode_unknown(map)?);
     }
-    let known = Command::deserialize(json);
-    known
-        .map(Request::Known)
-        .map_err(|error| RpcError::NotARequest(error.to_string()))
+    match Command::deserialize(json) {
+        Ok(known) => Ok(Request::Known(known).encode()?),
+        Err(error) => Err(RpcError::NotARequest(error.to_string())),
+    }
 }
 
-/// Asks, and waits for the answer until the deadline. `from` is the address that the machine sees.
+/// Sends a body, and waits for the answer until the deadline. `from` is the address that the machine
+/// sees.
 pub async fn call(
     at: SocketAddr,
     from: Option<Ipv4Addr>,
-    request: &Request,
+    body: &[u8],
     deadline: Duration,
 ) -> Result<Response, RpcError> {
-    let bytes = prefix::encode(&request.encode()?)?;
+    let bytes = prefix::encode(body)?;
     let asking = ask(at, from, &bytes);
     let answer = timeout(deadline, asking).await;
     Ok(Response::decode(&answer.map_err(|_elapsed| {
@@ -134,20 +138,25 @@ mod tests {
         (listener, at)
     }
 
+    fn asking_for(command: Command) -> Vec<u8> {
+        Request::Known(command).encode().expect("it packs")
+    }
+
     #[test]
     fn json_is_the_request_that_the_wire_has() {
         let standbys = json!({"cmd": "set_sync_standbys", "names": ["sink"]});
         let names = vec!["sink".to_owned()];
+        let known = Request::Known(Command::SetSyncStandbys { names });
         assert_eq!(
             request(&standbys).expect("known"),
-            Request::Known(Command::SetSyncStandbys { names })
+            known.encode().expect("it packs")
         );
-        assert_eq!(
-            request(&json!({"cmd": "teleport", "to": "mars"})).expect("the machine's to answer"),
-            Request::Unknown("teleport".to_owned())
-        );
+        let newer = json!({"cmd": "teleport", "to": "mars"});
+        let body = request(&newer).expect("the machine's to answer");
+        assert_eq!(body, b"\x82\xa3cmd\xa8teleport\xa2to\xa4mars");
         for wrong in [
             json!({}),
+            json!({"cmd": 1}),
             json!("health"),
             json!({"cmd": "set_sync_standbys"}),
         ] {
@@ -158,8 +167,8 @@ mod tests {
     #[tokio::test]
     async fn a_request_is_sent_and_answered_in_the_bytes_of_the_wire() {
         let (listener, at) = guest().await;
-        let asked = Request::Known(Command::Checkpoint);
-        let expected = prefix::encode(&asked.encode().expect("it packs")).expect("short");
+        let asked = asking_for(Command::Checkpoint);
+        let expected = prefix::encode(&asked).expect("short");
         let answer = Response::done_at(Lsn::new(0x16_B374_D848));
         let sent = prefix::encode(&answer.encode().expect("it packs")).expect("short");
         let guest = async {
@@ -180,7 +189,7 @@ mod tests {
     #[tokio::test]
     async fn a_guest_that_says_nothing_is_given_up_at_the_deadline() {
         let (_listener, at) = guest().await;
-        let asked = Request::Known(Command::Health);
+        let asked = asking_for(Command::Health);
         let silent = call(at, None, &asked, Duration::from_millis(10)).await;
         assert!(
             matches!(silent, Err(RpcError::OutOfTime { .. })),
@@ -191,7 +200,7 @@ mod tests {
     #[tokio::test]
     async fn a_guest_that_hangs_up_or_is_not_there_is_told_apart() {
         let (listener, at) = guest().await;
-        let asked = Request::Known(Command::Health);
+        let asked = asking_for(Command::Health);
         let guest = async { drop(listener.accept().await.expect("a request")) };
         let ((), hung_up) = tokio::join!(guest, call(at, None, &asked, LONG));
         assert!(

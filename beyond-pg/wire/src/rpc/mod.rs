@@ -8,26 +8,22 @@
 //!    u32 BE
 //! ```
 //!
-//! [`crate::prefix`] cuts the bodies; this file is what is in them.
+//! [`crate::prefix`] cuts the bodies; here is what is in them, and in [`schema`] what it means.
+
+mod health;
+mod lifecycle;
+pub mod schema;
+
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::lsn::Lsn;
 use crate::message_pack::{self, MessagePackError};
 
-/// The commands, by name, in the order in which an answer lists them.
-pub const COMMANDS: [&str; 10] = [
-    "capabilities",
-    "health",
-    "checkpoint",
-    "reload",
-    "backup",
-    "prepare_fork",
-    "promote",
-    "set_sync_standbys",
-    "archive_now",
-    "shutdown",
-];
+pub use health::{Archive, Configuration, Disk, Health, Map, Server, Standby, Versions, Wal};
+pub use lifecycle::Lifecycle;
+pub use schema::CommandRow;
 
 /// What the host asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,59 +63,98 @@ pub enum Command {
     Shutdown,
 }
 
-/// What the machine answers. Fields that a command has no use for are absent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Response {
-    /// Whether it was done.
-    pub ok: bool,
-    /// Why not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-    /// Where the WAL was when it was done.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lsn: Option<Lsn>,
-    /// The commands there are.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub commands: Option<Vec<String>>,
-    /// How the machine is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub health: Option<Health>,
+/// A command without its arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(
+    missing_docs,
+    reason = "each command's meaning is its row of the schema"
+)]
+pub enum CommandName {
+    Capabilities,
+    Health,
+    Checkpoint,
+    Reload,
+    Backup,
+    PrepareFork,
+    Promote,
+    SetSyncStandbys,
+    ArchiveNow,
+    Shutdown,
 }
 
-/// How a machine is: what it knows of itself at this moment. What it cannot know yet is absent.
+/// What the machine answers. Fields that a command has no use for are absent; what each means is
+/// its row in [`schema::ANSWER`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Health {
-    /// `booting`, `starting`, `ready` or `stopping`.
-    pub state: String,
-    /// Since when clients get in: seconds since 1970.
+#[expect(missing_docs, reason = "each field's meaning is its row of the schema")]
+pub struct Response {
+    pub ok: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ready_since: Option<i64>,
-    /// The timeline that is written.
+    pub error: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeline: Option<u32>,
-    /// Whether Postgres replays WAL and takes no writes.
+    pub lsn: Option<Lsn>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub in_recovery: Option<bool>,
-    /// Size of the volume's file system in bytes.
+    pub flush_lsn: Option<Lsn>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub volume_bytes: Option<u64>,
-    /// Of it, bytes that Postgres may still fill.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub volume_free_bytes: Option<u64>,
-    /// What is not as it should be on a machine that goes on all the same: each with what to do.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub degraded: Vec<String>,
-    /// Lines of the configuration that are not in force, as `file line N: why`.
+    pub segment: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub objections: Vec<String>,
-    /// The record of the last boot, as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub boot: Option<String>,
+    pub commands: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Named {
     cmd: String,
+}
+
+impl CommandName {
+    /// As it stands in `cmd`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Capabilities => "capabilities",
+            Self::Health => "health",
+            Self::Checkpoint => "checkpoint",
+            Self::Reload => "reload",
+            Self::Backup => "backup",
+            Self::PrepareFork => "prepare_fork",
+            Self::Promote => "promote",
+            Self::SetSyncStandbys => "set_sync_standbys",
+            Self::ArchiveNow => "archive_now",
+            Self::Shutdown => "shutdown",
+        }
+    }
+
+    /// What is written down about it.
+    pub const fn row(self) -> &'static CommandRow {
+        // The rows stand in the order of the variants, which a test holds.
+        &schema::COMMANDS[self as usize]
+    }
+}
+
+impl fmt::Display for CommandName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Command {
+    /// Which it is.
+    pub const fn name(&self) -> CommandName {
+        match self {
+            Self::Capabilities => CommandName::Capabilities,
+            Self::Health => CommandName::Health,
+            Self::Checkpoint => CommandName::Checkpoint,
+            Self::Reload => CommandName::Reload,
+            Self::Backup => CommandName::Backup,
+            Self::PrepareFork => CommandName::PrepareFork,
+            Self::Promote => CommandName::Promote,
+            Self::SetSyncStandbys { .. } => CommandName::SetSyncStandbys,
+            Self::ArchiveNow => CommandName::ArchiveNow,
+            Self::Shutdown => CommandName::Shutdown,
+        }
+    }
 }
 
 impl Request {
@@ -138,12 +173,17 @@ impl Request {
     /// one is a [`Request::Unknown`], whatever its arguments.
     pub fn decode(body: &[u8]) -> Result<Self, MessagePackError> {
         let Named { cmd } = message_pack::decode("a control request", body)?;
-        if COMMANDS.contains(&cmd.as_str()) {
-            message_pack::decode("a control request", body).map(Self::Known)
-        } else {
-            Ok(Self::Unknown(cmd))
+        match CommandRow::named(&cmd) {
+            Some(_row) => message_pack::decode("a control request", body).map(Self::Known),
+            None => Ok(Self::Unknown(cmd)),
         }
     }
+}
+
+/// The body of a request that this version does not know, its arguments as they are: what a host
+/// sends to a machine that may be newer.
+pub fn encode_unknown(request: &Map) -> Result<Vec<u8>, MessagePackError> {
+    message_pack::encode("a control request", request)
 }
 
 impl Response {
@@ -151,10 +191,7 @@ impl Response {
     pub fn done() -> Self {
         Self {
             ok: true,
-            error: None,
-            lsn: None,
-            commands: None,
-            health: None,
+            ..Self::default()
         }
     }
 
@@ -166,38 +203,21 @@ impl Response {
         }
     }
 
-    /// The answer to [`Command::Health`].
-    pub fn healthy(lsn: Option<Lsn>, health: Health) -> Self {
-        Self {
-            lsn,
-            health: Some(health),
-            ..Self::done()
-        }
-    }
-
     /// Not done: what was tried, on what, and what to do.
     pub fn refused(error: impl Into<String>) -> Self {
         Self {
-            ok: false,
             error: Some(error.into()),
-            ..Self::done()
-        }
-    }
-
-    /// The answer to [`Command::Capabilities`].
-    pub fn capabilities() -> Self {
-        Self {
-            commands: Some(COMMANDS.map(str::to_owned).into()),
-            ..Self::done()
+            ..Self::default()
         }
     }
 
     /// The answer to [`Request::Unknown`], which names the known ones.
     pub fn unknown(cmd: &str) -> Self {
-        let known = COMMANDS.join(", ");
+        let known = schema::names();
         let error = format!("no command is called {cmd:?}\nHINT: the commands are {known}");
+        let names = schema::COMMANDS.iter();
         Self {
-            commands: Self::capabilities().commands,
+            commands: Some(names.map(|row| row.name.to_string()).collect()),
             ..Self::refused(error)
         }
     }
@@ -219,39 +239,6 @@ mod tests {
 
     use super::*;
 
-    fn unit_commands() -> [Command; 9] {
-        [
-            Command::Capabilities,
-            Command::Health,
-            Command::Checkpoint,
-            Command::Reload,
-            Command::Backup,
-            Command::PrepareFork,
-            Command::Promote,
-            Command::ArchiveNow,
-            Command::Shutdown,
-        ]
-    }
-
-    #[test]
-    fn the_list_of_commands_is_the_enum() {
-        let names = unit_commands().map(|command| {
-            let body = Request::Known(command.clone()).encode().expect("it packs");
-            assert_eq!(
-                Request::decode(&body).expect("known"),
-                Request::Known(command)
-            );
-            message_pack::decode::<Named>("a test", &body)
-                .expect("named")
-                .cmd
-        });
-        let listed: Vec<_> = COMMANDS
-            .into_iter()
-            .filter(|c| *c != "set_sync_standbys")
-            .collect();
-        assert_eq!(names.as_slice(), listed);
-    }
-
     #[test]
     fn an_unknown_command_is_answered_with_the_known_ones() {
         let body = b"\x82\xa3cmd\xa8teleport\xa2to\xa4mars";
@@ -267,6 +254,14 @@ mod tests {
                  archive_now, shutdown"
             )
         );
+    }
+
+    #[test]
+    fn a_request_of_a_newer_host_keeps_its_arguments_on_the_way() {
+        let request = serde_json::json!({"cmd": "teleport", "to": "mars"});
+        let request = request.as_object().expect("a map");
+        let body = encode_unknown(request).expect("it packs");
+        assert_eq!(body, b"\x82\xa3cmd\xa8teleport\xa2to\xa4mars");
     }
 
     #[test]
@@ -305,7 +300,7 @@ mod tests {
             commands in any::<Option<Vec<String>>>(),
         ) {
             let lsn = lsn.map(Lsn::new);
-            let answer = Response { ok, error, lsn, commands, health: None };
+            let answer = Response { ok, error, lsn, commands, ..Response::default() };
             let body = answer.encode().expect("it packs");
             prop_assert_eq!(Response::decode(&body).expect("it unpacks"), answer);
         }
