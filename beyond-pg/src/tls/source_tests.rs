@@ -176,6 +176,22 @@ fn our_own_is_made_anew_in_its_last_thirty_days_and_nobody_elses_is() {
 }
 
 #[test]
+fn a_clock_that_jumps_while_we_serve_has_ours_made_anew_and_nobody_elses_taken_away() {
+    for now in [NOW - YEAR, NOW + 2 * YEAR] {
+        let own = serving(
+            TlsSource::SelfSigned,
+            facts(Offer::Nothing, Offer::Nothing, fit()),
+        );
+        let jumped = TlsFacts { now, ..own };
+        assert_eq!(jumped.choose().serve, Serve::Issue, "{now}");
+
+        let given = facts(fit(), Offer::Nothing, fit());
+        let jumped = TlsFacts { now, ..given };
+        assert_eq!(installs(&jumped), Some(TlsSource::UserManaged), "{now}");
+    }
+}
+
+#[test]
 fn a_certificate_that_has_ended_is_served_and_said() {
     let facts = TlsFacts {
         now: NOW + YEAR + 2 * DAY,
