@@ -42,11 +42,6 @@ pub(crate) fn last_good<'n>(
     for (name, folder) in files {
         conf.set("include", folder.join(name).display().to_string());
     }
-    conf.section("Last, as in the image's own: what a full volume asks for.")
-        .set(
-            "include_if_exists",
-            layout.disk_conf().display().to_string(),
-        );
     conf.section("What a volume that is nearly full asks for.")
         .set(
             "include_if_exists",
