@@ -9,12 +9,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use e2e::{Bare, Encrypted, Failed, LinkMode, Logging, Reader, Vm, World, scenario};
 
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 9;
 const FLOOD: u32 = 60_000;
 /// What a machine may send, sustained.
 const OFFERED: u32 = 500;
-const WATCHED: Duration = Duration::from_secs(20);
-const BENCH_SECONDS: u64 = 8;
+const WATCHED: Duration = Duration::from_secs(10);
+const BENCH_SECONDS: u64 = 4;
 /// Lines a second of a machine whose auditor wants everything.
 const BUSY: f64 = 10_000.0;
 

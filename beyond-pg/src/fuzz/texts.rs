@@ -44,8 +44,8 @@ pub fn text_files(input: &[u8]) {
     if let Ok(lsn) = text.parse::<Lsn>() {
         assert_eq!(lsn.to_string().parse(), Ok(lsn));
     }
-    if let Some((_, salt)) = scram::parse(&text) {
-        assert!(salt.len() <= text.len());
+    if let Some((iterations, salt)) = scram::parse(&text) {
+        assert!(iterations.get() <= scram::ITERATIONS_LIMIT && salt.len() <= text.len());
     }
     let _ram = (machine::mem_total(&text), machine::memory_limit(&text));
     assert!(machine::cpu_max(&text).is_none_or(|cpus| cpus > 0));

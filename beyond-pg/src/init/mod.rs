@@ -31,3 +31,27 @@ pub(crate) fn command_line(root: &Path) -> CommandLine {
         },
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a stand-in for procfs")]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_options_stand_in_proc_and_without_it_none_are_in_force() {
+        let root = tempfile::tempdir().unwrap();
+        let line = command_line(root.path());
+        assert_eq!(line.stop_budget, None);
+        let warning = line.warnings[0].to_string();
+        assert!(warning.contains("proc/cmdline: ") && warning.contains("HINT: is /proc mounted?"));
+
+        std::fs::create_dir(root.path().join("proc")).unwrap();
+        let text = b"console=ttyS0 \xff beyond.stop_budget=5\n";
+        std::fs::write(root.path().join("proc/cmdline"), text).unwrap();
+        let line = command_line(root.path());
+        assert_eq!(line.stop_budget, Some(Duration::from_secs(5)));
+        assert_eq!(line.warnings, []);
+    }
+}

@@ -15,6 +15,9 @@ use crate::settings::Secret;
 /// Postgres' own default (`scram_iterations`).
 const ITERATIONS: NonZeroU32 = NonZeroU32::new(4096).expect("4096 is not zero");
 const SALT_BYTES: usize = 16;
+/// Whoever may write a verifier may claim any count, and PID 1 would do nothing else until it had
+/// counted so far: four thousand million take an hour. A million take a second.
+pub(crate) const ITERATIONS_LIMIT: u32 = 1_000_000;
 
 /// A verifier with a fresh salt, as `pg_authid.rolpassword` holds it.
 pub(crate) fn verifier(password: &Secret) -> Result<String, ring::error::Unspecified> {
@@ -23,7 +26,8 @@ pub(crate) fn verifier(password: &Secret) -> Result<String, ring::error::Unspeci
     Ok(render(password, &salt, ITERATIONS))
 }
 
-/// Whether `stored` was made from `password`. Anything but a SCRAM-SHA-256 verifier was not.
+/// Whether `stored` was made from `password`. Anything but a SCRAM-SHA-256 verifier was not, and of one
+/// with more than [`ITERATIONS_LIMIT`] nobody finds out.
 pub(crate) fn matches(stored: &str, password: &Secret) -> bool {
     let Some((iterations, salt)) = parse(stored) else {
         return false;
@@ -34,7 +38,9 @@ pub(crate) fn matches(stored: &str, password: &Secret) -> bool {
 pub(crate) fn parse(stored: &str) -> Option<(NonZeroU32, Vec<u8>)> {
     let (parameters, _keys) = stored.strip_prefix("SCRAM-SHA-256$")?.split_once('$')?;
     let (iterations, salt) = parameters.split_once(':')?;
-    Some((iterations.parse().ok()?, STANDARD.decode(salt).ok()?))
+    let iterations: NonZeroU32 = iterations.parse().ok()?;
+    let salt = STANDARD.decode(salt).ok()?;
+    (iterations.get() <= ITERATIONS_LIMIT).then_some((iterations, salt))
 }
 
 fn render(password: &Secret, salt: &[u8], iterations: NonZeroU32) -> String {
@@ -87,6 +93,14 @@ mod tests {
         let stored = verifier(&Secret::new("correct horse")).unwrap();
         assert!(matches(&stored, &Secret::new("correct horse")));
         assert!(!matches(&stored, &Secret::new("correct horsf")));
+    }
+
+    #[test]
+    fn a_verifier_that_takes_an_hour_to_check_is_not_checked() {
+        let claiming = |iterations: u32| format!("SCRAM-SHA-256${iterations}:AA==$a:b");
+        assert!(parse(&claiming(ITERATIONS_LIMIT)).is_some());
+        assert_eq!(parse(&claiming(ITERATIONS_LIMIT + 1)), None);
+        assert!(!matches(&claiming(u32::MAX), &Secret::new("pencil")));
     }
 
     #[test]

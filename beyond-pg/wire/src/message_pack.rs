@@ -40,6 +40,10 @@ pub enum MessagePackError {
     },
 }
 
+/// How deep maps and lists may nest; ours do three times. The decoder recurses, also into fields that
+/// it only passes over, and its own limit of 1024 is more than a thread's stack holds.
+const DEPTH_LIMIT: usize = 32;
+
 pub(crate) fn decode<T: DeserializeOwned>(
     what: &'static str,
     bytes: &[u8],
@@ -49,8 +53,10 @@ pub(crate) fn decode<T: DeserializeOwned>(
         return Err(MessagePackError::NotAMap { what });
     }
     let mut rest = bytes;
-    let value = rmp_serde::from_read(&mut rest)
-        .map_err(|source| MessagePackError::Decode { what, source })?;
+    let mut decoder = rmp_serde::Deserializer::new(&mut rest);
+    decoder.set_max_depth(DEPTH_LIMIT);
+    let value =
+        T::deserialize(&mut decoder).map_err(|source| MessagePackError::Decode { what, source })?;
     match rest.len() {
         0 => Ok(value),
         count => Err(MessagePackError::Trailing { what, count }),
@@ -62,4 +68,37 @@ pub(crate) fn encode<T: Serialize>(
     value: &T,
 ) -> Result<Vec<u8>, MessagePackError> {
     rmp_serde::to_vec_named(value).map_err(|source| MessagePackError::Encode { what, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    struct Known {}
+
+    /// `{x: [[…nil…]]}`, of that many lists.
+    fn nested(lists: usize) -> Vec<u8> {
+        [b"\x81\xa1x", vec![0x91; lists].as_slice(), b"\xc0"].concat()
+    }
+
+    #[test]
+    fn an_unknown_field_may_nest_but_not_until_the_stack_is_full() {
+        decode::<Known>("a test", &nested(DEPTH_LIMIT - 2)).expect("a newer sender's field");
+        for lists in [DEPTH_LIMIT, 1000, 1 << 19] {
+            let error = decode::<Known>("a test", &nested(lists)).expect_err("too deep");
+            assert!(
+                matches!(
+                    error,
+                    MessagePackError::Decode {
+                        source: rmp_serde::decode::Error::DepthLimitExceeded,
+                        ..
+                    }
+                ),
+                "{lists}: {error:?}"
+            );
+        }
+    }
 }
