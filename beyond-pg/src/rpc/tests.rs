@@ -1,7 +1,7 @@
 //! The socket and the bytes; what needs a real Postgres is a scenario.
 
 use tokio::io::{DuplexStream, duplex};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixListener};
 use tokio::task::JoinHandle;
 
 use crate::layout::Layout;
@@ -31,6 +31,13 @@ fn desk() -> (tempfile::TempDir, Arc<Desk>) {
     let dir = tempfile::tempdir().unwrap();
     let desk = Desk::new(Layout::new(dir.path()));
     (dir, desk)
+}
+
+/// Takes connections and answers nobody.
+fn deaf_postgres(desk: &Desk) -> UnixListener {
+    let folder = desk.layout.socket_dir();
+    std::fs::create_dir_all(&folder).unwrap();
+    UnixListener::bind(folder.join(".s.PGSQL.5433")).unwrap()
 }
 
 async fn say<S: AsyncWrite + Unpin>(stream: &mut S, body: &[u8]) {
@@ -171,7 +178,8 @@ async fn a_shutdown_is_answered_before_it_is_carried_out() {
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_is_carried_out_for_a_caller_that_did_not_wait() {
     let (_dir, desk) = desk();
-    desk.tell(Lifecycle::Starting);
+    desk.tell(Lifecycle::Ready);
+    let _deaf = deaf_postgres(&desk);
     let (mut host, _conversation) = called(&desk, 1 << 16);
     say(&mut host, &request(Command::Shutdown)).await;
     drop(host);
