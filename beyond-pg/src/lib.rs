@@ -6,6 +6,7 @@ mod archive;
 mod boot;
 mod cli;
 mod conf;
+mod fork;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 mod fx;

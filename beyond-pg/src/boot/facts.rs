@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use crate::boot::step::{Dir, DirOwner};
 use crate::conf::ConfFile;
+use crate::fork;
 use crate::hooks::{self, Hook, HookError, Stage};
 use crate::layout::{Layout, MAJOR};
 use crate::manifest::Manifest;
@@ -34,6 +35,11 @@ pub(crate) struct Facts {
     pub(crate) tls: TlsFacts,
     /// The instance that this volume belongs to.
     pub(crate) stamp: Option<String>,
+    /// A fork that began to leave its parent and has not done so. One that is torn counts as none: the
+    /// leaving begins again.
+    pub(crate) fork: Option<fork::Journal>,
+    /// The volume was a copy once.
+    pub(crate) forked: bool,
     pub(crate) volume_bytes: u64,
     /// Libraries of the manifest's preload list that this image has.
     pub(crate) preload: Vec<String>,
@@ -149,6 +155,8 @@ pub(crate) fn observe(
         files: files(layout, owners)?,
         tls: tls(layout, now)?,
         stamp: read(&layout.stamp())?.map(|text| text.trim().to_owned()),
+        fork: read(&layout.fork_journal())?.and_then(|text| serde_json::from_str(&text).ok()),
+        forked: layout.forked_from().exists(),
         volume_bytes: volume_bytes(&layout.volume())?,
         preload: manifest
             .preload

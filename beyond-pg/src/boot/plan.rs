@@ -7,12 +7,14 @@ use thiserror::Error;
 use crate::boot::facts::{Facts, FileState, Pgdata, WalDir, WalLink, wanted_dirs};
 use crate::boot::step::{BringUpStep, DiskStep, Plan};
 use crate::conf::{ConfFile, ConfInputs, Owner, TlsPaths};
+use crate::fork::{self, Belonging};
 use crate::hooks::Stage;
 use crate::layout::{Layout, MAJOR};
 use crate::machine::Machine;
 use crate::manifest::Manifest;
 use crate::postgres::ensure::{Ensure, MAINTENANCE_DATABASE};
 use crate::settings::Settings;
+use crate::tls::source::TlsSource;
 
 /// What a boot knows besides the disk.
 #[derive(Debug, Clone, Copy)]
@@ -53,11 +55,6 @@ pub(crate) enum Refusal {
          HINT: restore the PGDATA it belongs to, or move it off the volume to start an empty database"
     )]
     WalWithoutCluster { pgdata: PathBuf, wal: PathBuf },
-    #[error(
-        "the volume belongs to instance {stamp}, this machine is instance {ours}. Nothing was changed.\n\
-         HINT: this version cannot boot a fork; attach the volume to its own machine"
-    )]
-    OtherInstance { stamp: String, ours: String },
     #[error("{0}")]
     Unsupported(String),
 }
@@ -65,7 +62,6 @@ pub(crate) enum Refusal {
 impl Boot<'_> {
     pub(crate) fn plan(&self, facts: &Facts) -> Result<Plan, Refusal> {
         self.check_supported()?;
-        self.check_identity(facts)?;
         let (making, wal) = self.cluster(facts)?;
         let layout = self.layout;
         let missing: Vec<DiskStep> = wanted_dirs(layout)
@@ -86,6 +82,7 @@ impl Boot<'_> {
             .chain(wal)
             .chain(inside)
             .chain(self.stale_pid(facts))
+            .chain(self.fork(facts))
             .chain(
                 ConfFile::ALL
                     .into_iter()
@@ -109,13 +106,32 @@ impl Boot<'_> {
         Err(Refusal::Unsupported(words.join("\n")))
     }
 
-    fn check_identity(&self, facts: &Facts) -> Result<(), Refusal> {
-        match (&facts.stamp, self.instance()) {
-            (Some(stamp), Some(ours)) if *stamp != ours => Err(Refusal::OtherInstance {
-                stamp: stamp.clone(),
-                ours,
-            }),
-            _ => Ok(()),
+    /// Whose this volume is. One without a cluster is nobody's.
+    fn belonging(&self, facts: &Facts) -> Belonging {
+        let ours = self.instance();
+        match facts.pgdata {
+            Pgdata::Cluster => {
+                fork::belonging(facts.stamp.as_deref(), ours.as_deref(), facts.fork.as_ref())
+            }
+            _ => Belonging::Ours,
+        }
+    }
+
+    /// What has to be on disk before a fork can leave its parent.
+    fn fork(&self, facts: &Facts) -> Vec<DiskStep> {
+        match self.belonging(facts) {
+            Belonging::Ours => Vec::new(),
+            Belonging::OursAtLast => vec![DiskStep::EndFork],
+            Belonging::CopyOf { begun: true, .. } => Vec::new(),
+            // The certificate goes first: with the journal there, it is a new one already.
+            Belonging::CopyOf {
+                parent,
+                ours: child,
+                begun: false,
+            } => vec![
+                DiskStep::DiscardCertificate,
+                DiskStep::BeginFork { parent, child },
+            ],
         }
     }
 
@@ -189,7 +205,15 @@ impl Boot<'_> {
     }
 
     fn certificate(&self, facts: &Facts) -> Option<DiskStep> {
-        let why = facts.tls.renewal()?.to_string();
+        let parents = matches!(
+            self.belonging(facts),
+            Belonging::CopyOf { begun: false, .. }
+        ) && facts.tls.source() == TlsSource::SelfSigned;
+        let why = match facts.tls.renewal() {
+            Some(flaw) => flaw.to_string(),
+            None if parents => "it is the parent's".to_owned(),
+            None => return None,
+        };
         Some(DiskStep::IssueCertificate { why })
     }
 
@@ -258,7 +282,13 @@ impl Boot<'_> {
             let of_stage = facts.hooks.iter().filter(move |hook| hook.stage == stage);
             of_stage.cloned().map(BringUpStep::Hook)
         };
-        hooks(Stage::PreStart)
+        let leave = match self.belonging(facts) {
+            Belonging::CopyOf { parent, .. } => Some(BringUpStep::LeaveParent(parent)),
+            Belonging::Ours | Belonging::OursAtLast => None,
+        };
+        leave
+            .into_iter()
+            .chain(hooks(Stage::PreStart))
             .chain([BringUpStep::StartPostgres, BringUpStep::StartPooler])
             .chain(ensure.into_iter().map(BringUpStep::Ensure))
             .chain(hooks(Stage::PostStart))

@@ -56,6 +56,8 @@ fn fresh() -> Facts {
             own: Some(Flaw::Missing),
         },
         stamp: None,
+        fork: None,
+        forked: false,
         volume_bytes: 100 << 30,
         preload: vec!["pg_stat_statements".into(), "pg_cron".into()],
         extensions: [
@@ -212,18 +214,86 @@ fn another_major_version_is_refused() {
     );
 }
 
+/// The steps that have to do with leaving a parent.
+fn of_the_fork(facts: &Facts) -> Vec<String> {
+    let plan = plan(facts).unwrap();
+    let disk = plan.disk.iter().map(ToString::to_string);
+    let bring_up = plan.bring_up.iter().map(ToString::to_string);
+    disk.chain(bring_up)
+        .filter(|step| {
+            let words = ["fork", "leave", "certificate", "stamp", "start Postgres"];
+            words.iter().any(|word| step.contains(word))
+        })
+        .collect()
+}
+
+fn leaving(parent: &str, child: &str) -> fork::Journal {
+    fork::Journal {
+        parent: parent.into(),
+        child: child.into(),
+        timeline: 1,
+    }
+}
+
 #[test]
-fn a_volume_of_another_instance_is_refused() {
+fn a_copy_of_another_instances_volume_leaves_its_parent_before_anything_else_is_started() {
     let facts = Facts {
         stamp: Some("parent".into()),
         ..booted()
     };
     assert_eq!(
-        plan(&facts),
-        Err(Refusal::OtherInstance {
-            stamp: "parent".into(),
-            ours: "db-1".into()
-        })
+        of_the_fork(&facts),
+        [
+            "discard the parent's certificate and key",
+            "note that instance db-1 is a fork of parent",
+            "issue a self-signed certificate: it is the parent's",
+            "leave instance parent",
+            "start Postgres",
+        ]
+    );
+    assert_eq!(
+        plan(&facts).unwrap().bring_up[0].to_string(),
+        "leave instance parent"
+    );
+}
+
+#[test]
+fn a_fork_that_was_cut_goes_on_leaving_and_keeps_the_certificate_it_made() {
+    let facts = Facts {
+        stamp: Some("parent".into()),
+        fork: Some(leaving("parent", "db-1")),
+        ..booted()
+    };
+    assert_eq!(
+        of_the_fork(&facts),
+        ["leave instance parent", "start Postgres"]
+    );
+}
+
+#[test]
+fn a_fork_of_a_fork_that_was_cut_leaves_on_its_own_account() {
+    let facts = Facts {
+        stamp: Some("parent".into()),
+        fork: Some(leaving("parent", "sibling")),
+        ..booted()
+    };
+    assert!(
+        of_the_fork(&facts).contains(&"note that instance db-1 is a fork of parent".to_owned())
+    );
+}
+
+#[test]
+fn a_fork_that_has_left_forgets_its_journal_and_is_an_ordinary_machine() {
+    let facts = Facts {
+        fork: Some(leaving("parent", "db-1")),
+        ..booted()
+    };
+    assert_eq!(
+        of_the_fork(&facts),
+        [
+            "forget the journal of a fork that is over",
+            "start Postgres"
+        ]
     );
 }
 

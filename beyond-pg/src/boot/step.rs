@@ -41,11 +41,22 @@ pub(crate) enum DiskStep {
         why: String,
     },
     Stamp(String),
+    /// Note whose copy this volume is, before anything else is done about it.
+    BeginFork {
+        parent: String,
+        child: String,
+    },
+    /// The parent's key is the parent's.
+    DiscardCertificate,
+    /// The volume is ours; what the leaving kept is of no use any more.
+    EndFork,
 }
 
 /// Starting and checking. These change nothing that is already right.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum BringUpStep {
+    /// A Postgres that nobody else can reach becomes one of our own.
+    LeaveParent(String),
     Hook(Hook),
     StartPostgres,
     StartPooler,
@@ -117,6 +128,11 @@ impl fmt::Display for DiskStep {
                 write!(f, "issue a self-signed certificate: {why}")
             }
             DiskStep::Stamp(instance) => write!(f, "stamp the volume as instance {instance}"),
+            DiskStep::BeginFork { parent, child } => {
+                write!(f, "note that instance {child} is a fork of {parent}")
+            }
+            DiskStep::DiscardCertificate => write!(f, "discard the parent's certificate and key"),
+            DiskStep::EndFork => write!(f, "forget the journal of a fork that is over"),
         }
     }
 }
@@ -124,6 +140,7 @@ impl fmt::Display for DiskStep {
 impl fmt::Display for BringUpStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            BringUpStep::LeaveParent(parent) => write!(f, "leave instance {parent}"),
             BringUpStep::Hook(hook) => write!(f, "run hook {hook}"),
             BringUpStep::StartPostgres => write!(f, "start Postgres"),
             BringUpStep::StartPooler => write!(f, "start PgBouncer"),

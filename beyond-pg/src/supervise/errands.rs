@@ -8,9 +8,11 @@ use std::time::Duration;
 use crate::boot::Observed;
 use crate::boot::journal::{Journal, WalRecord};
 use crate::boot::step::{BringUpStep, Plan};
+use crate::fork::leave::{LeaveError, Leaving, Left};
 use crate::fx::clock;
 use crate::hooks::{HookError, Hooks, Stage};
 use crate::layout::Layout;
+use crate::logs::Logs;
 use crate::postgres::cluster;
 use crate::postgres::controldata::ControlData;
 use crate::postgres::ensure::{
@@ -141,6 +143,39 @@ impl<'a> Errands<'a> {
         }
     }
 
+    /// This is a fork, and its own settings name nobody who has to hold a commit.
+    pub(crate) fn waits_for_nobody(&self) -> bool {
+        let leaves = |step: &BringUpStep| matches!(step, BringUpStep::LeaveParent(_));
+        let fork = self.observed.facts.forked || self.plan.bring_up.iter().any(leaves);
+        fork && self.observed.settings.sync_names().is_none()
+    }
+
+    /// Before anything else is started: a copy of another instance's volume becomes ours. Answers
+    /// whether a stop came first.
+    pub(crate) async fn leave_parent(
+        &self,
+        logs: Option<&Logs>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<bool, LeaveError> {
+        let leave = |step: &&BringUpStep| matches!(step, BringUpStep::LeaveParent(_));
+        let Some(step) = self.plan.bring_up.iter().find(leave) else {
+            return Ok(false);
+        };
+        self.began(step);
+        let leaving = Leaving {
+            layout: self.layout,
+            owners: self.observed.owners,
+            password: &self.observed.settings.password,
+            logs,
+        };
+        match leaving.run(stop).await? {
+            Left::Stopped => return Ok(true),
+            Left::Ours(changed) => self.journal.borrow_mut().record.changed.extend(changed),
+        }
+        self.ended(step);
+        Ok(false)
+    }
+
     /// Before Postgres starts, once a boot. A hook that fails stops the boot.
     pub(crate) async fn pre_start(&self) -> Result<(), HookError> {
         for step in &self.plan.bring_up {
@@ -172,6 +207,7 @@ impl<'a> Errands<'a> {
                     }
                 }
                 BringUpStep::Hook(_)
+                | BringUpStep::LeaveParent(_)
                 | BringUpStep::StartPostgres
                 | BringUpStep::StartPooler
                 | BringUpStep::AwaitLogin => continue,
