@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use fake_substrate::machine::metadata::Wishes;
 use fake_substrate::machine::size::{Cpus, Memory};
 use fake_substrate::machine::spec::Overrides;
+use fake_substrate::names::MachineName;
 use fake_substrate::ports::PortChoice;
 use fake_substrate::progress::Quiet;
 use fake_substrate::substrate::Order;
@@ -25,6 +26,8 @@ pub struct Spec {
     cpus: &'static str,
     wishes: Wishes,
     overrides: Overrides,
+    /// The machine whose volume it begins with.
+    parent: Option<MachineName>,
 }
 
 impl Spec {
@@ -38,6 +41,15 @@ impl Spec {
             cpus: "2",
             wishes: Wishes::default(),
             overrides: Overrides::default(),
+            parent: None,
+        }
+    }
+
+    /// On a copy of that machine's volume, taken when it is switched on.
+    pub(crate) fn fork_of(parent: &Guest, name: &str) -> Self {
+        Self {
+            parent: Some(parent.machine.name().clone()),
+            ..Self::new(Arc::clone(&parent.site), name)
         }
     }
 
@@ -101,8 +113,15 @@ impl Spec {
             wishes: self.wishes,
             overrides: self.overrides.clone(),
         };
-        let made = self.site.substrate.create(order, &Quiet).await;
-        let machine = made.with_context(|| format!("making machine {name}"))?;
+        let substrate = &self.site.substrate;
+        let machine = match &self.parent {
+            None => substrate.create(order, &Quiet).await,
+            Some(parent) => {
+                let forked = substrate.fork(parent, order, &Quiet).await;
+                forked.map(|forked| forked.machine)
+            }
+        };
+        let machine = machine.with_context(|| format!("making machine {name}"))?;
         Ok(Guest {
             site: self.site,
             machine,

@@ -6,6 +6,7 @@ mod configuration;
 mod crash;
 mod cut;
 mod extensions;
+mod fork;
 mod golden_conf;
 mod hooks;
 mod image_swap;
