@@ -7,7 +7,7 @@ use thiserror::Error;
 use crate::boot::facts::{Facts, FileState, Pgdata, WalDir, WalLink, wanted_dirs};
 use crate::boot::step::{BringUpStep, DiskStep, Plan};
 use crate::conf::{ConfFile, ConfInputs, Owner, TlsPaths};
-use crate::fork::{self, Belonging};
+use crate::fork::{self, Belonging, Part};
 use crate::hooks::Stage;
 use crate::layout::{Layout, MAJOR};
 use crate::machine::Machine;
@@ -282,12 +282,14 @@ impl Boot<'_> {
             let of_stage = facts.hooks.iter().filter(move |hook| hook.stage == stage);
             of_stage.cloned().map(BringUpStep::Hook)
         };
-        let leave = match self.belonging(facts) {
-            Belonging::CopyOf { parent, .. } => Some(BringUpStep::LeaveParent(parent)),
-            Belonging::Ours | Belonging::OursAtLast => None,
+        let leave: &[Part] = match self.belonging(facts) {
+            Belonging::CopyOf { .. } => &Part::ALL,
+            Belonging::Ours | Belonging::OursAtLast => &[],
         };
         leave
-            .into_iter()
+            .iter()
+            .copied()
+            .map(BringUpStep::Leave)
             .chain(hooks(Stage::PreStart))
             .chain([BringUpStep::StartPostgres, BringUpStep::StartPooler])
             .chain(ensure.into_iter().map(BringUpStep::Ensure))

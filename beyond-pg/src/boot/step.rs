@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::conf::ConfFile;
+use crate::fork::Part;
 use crate::hooks::Hook;
 use crate::postgres::ensure::Ensure;
 
@@ -56,7 +57,7 @@ pub(crate) enum DiskStep {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum BringUpStep {
     /// A Postgres that nobody else can reach becomes one of our own.
-    LeaveParent(String),
+    Leave(Part),
     Hook(Hook),
     StartPostgres,
     StartPooler,
@@ -140,7 +141,7 @@ impl fmt::Display for DiskStep {
 impl fmt::Display for BringUpStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            BringUpStep::LeaveParent(parent) => write!(f, "leave instance {parent}"),
+            BringUpStep::Leave(part) => write!(f, "fork: {part}"),
             BringUpStep::Hook(hook) => write!(f, "run hook {hook}"),
             BringUpStep::StartPostgres => write!(f, "start Postgres"),
             BringUpStep::StartPooler => write!(f, "start PgBouncer"),

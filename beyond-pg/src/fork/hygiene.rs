@@ -1,9 +1,10 @@
 //! The SQL half of leaving a parent: what [`super::policy`] says, done over the private socket.
 
+use std::path::PathBuf;
+
 use thiserror::Error;
 
-use super::Journal;
-use crate::layout::Layout;
+use super::{Journal, Part, Progress};
 use crate::postgres::ensure::{
     Ensure, EnsureError, MAINTENANCE_DATABASE, Outcome, PostStart, identifier,
 };
@@ -44,38 +45,77 @@ pub(crate) enum HygieneError {
 
 type Done = Result<(), HygieneError>;
 
-/// Does all of it. `changed` gets a line for each thing that was not as it should be.
-pub(crate) async fn clean(
-    layout: &Layout,
-    journal: &Journal,
-    password: &Secret,
-    changed: &mut Vec<String>,
-) -> Done {
-    let socket = layout.fork_socket_dir();
-    let session = Session::open_at(&socket, MAINTENANCE_DATABASE).await?;
-    let timeline = timeline(&session).await?;
-    if timeline == journal.timeline {
-        return Err(HygieneError::SameTimeline(timeline));
+/// What it works with.
+pub(super) struct Hygiene<'a> {
+    pub(super) socket: PathBuf,
+    pub(super) journal: &'a Journal,
+    pub(super) password: &'a Secret,
+    pub(super) progress: &'a dyn Progress,
+}
+
+impl Hygiene<'_> {
+    /// Does all of it, and answers with a line for each thing that was not as it should be. The server
+    /// answers already, so recovery is over.
+    pub(super) async fn clean(&self) -> Result<Vec<String>, HygieneError> {
+        let mut changed = Vec::new();
+        let session = Session::open_at(&self.socket, MAINTENANCE_DATABASE).await?;
+        changed.push(self.own_timeline(&session).await?);
+        self.progress.ended(Part::Recover);
+        for part in [
+            Part::DropSlots,
+            Part::ResetSettings,
+            Part::Quiet,
+            Part::SetPassword,
+        ] {
+            self.progress.began(part);
+            self.part(part, &session, &mut changed).await?;
+            self.progress.ended(part);
+        }
+        Ok(changed)
     }
-    changed.push(format!(
-        "left instance {} on timeline {}; this is instance {} on timeline {timeline}",
-        journal.parent, journal.timeline, journal.child
-    ));
-    drop_slots(&session, changed).await?;
-    reset_settings(&session, changed).await?;
-    report_prepared(&session, changed).await?;
-    for database in databases(&session).await? {
-        let session = Session::open_at(&socket, &database).await?;
-        disable_subscriptions(&session, &database, changed).await?;
-        pause_jobs(&session, changed).await?;
-        report_unlogged(&session, &database, changed).await?;
+
+    async fn own_timeline(&self, session: &Session) -> Result<String, HygieneError> {
+        let Journal {
+            parent,
+            child,
+            timeline: parents,
+        } = self.journal;
+        let timeline = timeline(session).await?;
+        if timeline == *parents {
+            return Err(HygieneError::SameTimeline(timeline));
+        }
+        // It is in the control file, too, before anything else is done: a boot that is cut from here on
+        // does not leave it again.
+        run(session, "CHECKPOINT", "checkpoint on the new timeline").await?;
+        Ok(format!(
+            "left instance {parent} on timeline {parents}; this is instance {child} on timeline {timeline}"
+        ))
     }
-    let mut ours = PostStart::at(socket, password);
-    if let Outcome::Changed(what) = ours.apply(&Ensure::SuperuserPassword).await? {
-        changed.push(what);
+
+    async fn part(&self, part: Part, session: &Session, changed: &mut Vec<String>) -> Done {
+        match part {
+            Part::DropSlots => drop_slots(session, changed).await?,
+            Part::ResetSettings => reset_settings(session, changed).await?,
+            Part::Quiet => {
+                report_prepared(session, changed).await?;
+                for database in databases(session).await? {
+                    let session = Session::open_at(&self.socket, &database).await?;
+                    disable_subscriptions(&session, &database, changed).await?;
+                    pause_jobs(&session, changed).await?;
+                    report_unlogged(&session, &database, changed).await?;
+                }
+            }
+            Part::SetPassword => {
+                let mut ours = PostStart::at(self.socket.clone(), self.password);
+                if let Outcome::Changed(what) = ours.apply(&Ensure::SuperuserPassword).await? {
+                    changed.push(what);
+                }
+            }
+            // Before and after: theirs is `leave`.
+            Part::Recover | Part::Sign => {}
+        }
+        Ok(())
     }
-    // The new timeline is in the control file before the stamp says that it is ours.
-    run(&session, "CHECKPOINT", "checkpoint on the new timeline").await
 }
 
 async fn timeline(session: &Session) -> Result<u32, HygieneError> {
@@ -156,7 +196,9 @@ async fn pause_jobs(session: &Session, changed: &mut Vec<String>) -> Done {
     {
         return Ok(());
     }
-    let pause = "UPDATE cron.job SET active = false WHERE active
+    // The image's own jobs look after the fork's own tables.
+    let pause = "UPDATE cron.job SET active = false
+                 WHERE active AND coalesce(jobname, '') NOT LIKE 'beyond-%'
                  RETURNING concat_ws(' ', jobid, jobname)";
     let mut jobs = texts(session, pause, "pausing the jobs of pg_cron").await?;
     jobs.sort_unstable();

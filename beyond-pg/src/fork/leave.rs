@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::Journal;
-use super::hygiene::{self, HygieneError};
+use super::hygiene::{Hygiene, HygieneError};
+use super::{Journal, Part, Progress};
 use crate::boot::facts::Owners;
 use crate::fx::clock;
 use crate::fx::exec::{self, ExecError, Output, Running};
@@ -19,7 +19,7 @@ use crate::logs::{self, Dialect, Logs, Source};
 use crate::postgres::cluster;
 use crate::postgres::controldata::{ControlData, ControlDataError};
 use crate::settings::Secret;
-use crate::supervise::errands::is_accepting;
+use crate::supervise::errands::takes_writes;
 
 /// How often to look whether it answers.
 const GLANCE: Duration = Duration::from_millis(10);
@@ -62,13 +62,14 @@ pub(crate) enum Left {
 }
 
 /// What leaving works with.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(crate) struct Leaving<'a> {
     pub(crate) layout: &'a Layout,
     pub(crate) owners: Owners,
     pub(crate) password: &'a Secret,
     /// Where its words go; to our stderr without.
     pub(crate) logs: Option<&'a Logs>,
+    pub(crate) progress: &'a dyn Progress,
 }
 
 impl Leaving<'_> {
@@ -76,7 +77,13 @@ impl Leaving<'_> {
     /// changed, and the stamp that ends it comes last.
     pub(crate) async fn run(&self, stop: impl Future<Output = ()>) -> Result<Left, LeaveError> {
         let journal = self.journal()?;
-        let Leaving { layout, owners, .. } = self;
+        let Leaving {
+            layout,
+            owners,
+            progress,
+            ..
+        } = self;
+        progress.began(Part::Recover);
         fs::make_dir(&layout.fork_socket_dir(), 0o700, owners.postgres)?;
         if self.timeline().await? == journal.timeline {
             // Recovery with nothing to restore from replays what the volume holds and ends on a new
@@ -92,7 +99,9 @@ impl Leaving<'_> {
         let Some(changed) = work.transpose()? else {
             return Ok(Left::Stopped);
         };
+        progress.began(Part::Sign);
         self.sign(&journal)?;
+        progress.ended(Part::Sign);
         Ok(Left::Ours(changed))
     }
 
@@ -148,15 +157,19 @@ impl Leaving<'_> {
             status = postgres.wait() => return Err(LeaveError::Ended(status?.to_string())),
             () = self.answers() => {}
         }
-        let mut changed = Vec::new();
-        hygiene::clean(self.layout, journal, self.password, &mut changed).await?;
-        Ok(changed)
+        let hygiene = Hygiene {
+            socket: self.layout.fork_socket_dir(),
+            journal,
+            password: self.password,
+            progress: self.progress,
+        };
+        Ok(hygiene.clean().await?)
     }
 
-    /// It lets nobody in before it is on its new timeline: `hot_standby` is off here.
+    /// While it recovers it calls itself a standby and, with `hot_standby` off, lets nobody in.
     async fn answers(&self) {
         let path = self.layout.pgdata().join("postmaster.pid");
-        while !std::fs::read_to_string(&path).is_ok_and(|text| is_accepting(&text)) {
+        while !std::fs::read_to_string(&path).is_ok_and(|text| takes_writes(&text)) {
             clock::pause(GLANCE).await;
         }
     }

@@ -22,6 +22,8 @@
 mod hygiene;
 pub(crate) mod leave;
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// What is kept on the volume while a fork leaves its parent.
@@ -34,6 +36,50 @@ pub(crate) struct Journal {
     pub(crate) child: String,
     /// The timeline that is the parent's.
     pub(crate) timeline: u32,
+}
+
+/// The parts of leaving a parent, in order; each is a step of the boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Replay what the volume holds, onto a timeline of our own.
+    Recover,
+    DropSlots,
+    ResetSettings,
+    /// In each database: subscriptions and jobs.
+    Quiet,
+    SetPassword,
+    /// Make the volume ours.
+    Sign,
+}
+
+impl Part {
+    pub(crate) const ALL: [Part; 6] = [
+        Part::Recover,
+        Part::DropSlots,
+        Part::ResetSettings,
+        Part::Quiet,
+        Part::SetPassword,
+        Part::Sign,
+    ];
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Part::Recover => "recover onto a timeline of its own",
+            Part::DropSlots => "drop the parent's replication slots",
+            Part::ResetSettings => "reset what leads to the parent's peers",
+            Part::Quiet => "disable subscriptions and pause jobs",
+            Part::SetPassword => "take the password of its own metadata",
+            Part::Sign => "stamp the volume as its own",
+        })
+    }
+}
+
+/// Told when a part begins and when it ends.
+pub(crate) trait Progress {
+    fn began(&self, part: Part);
+    fn ended(&self, part: Part);
 }
 
 /// Whose volume this is, seen from this machine.

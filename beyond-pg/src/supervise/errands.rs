@@ -9,6 +9,7 @@ use crate::boot::Observed;
 use crate::boot::journal::{Journal, WalRecord};
 use crate::boot::step::{BringUpStep, Plan};
 use crate::fork::leave::{LeaveError, Leaving, Left};
+use crate::fork::{Part, Progress};
 use crate::fx::clock;
 use crate::hooks::{HookError, Hooks, Stage};
 use crate::layout::Layout;
@@ -145,8 +146,7 @@ impl<'a> Errands<'a> {
 
     /// This is a fork, and its own settings name nobody who has to hold a commit.
     pub(crate) fn waits_for_nobody(&self) -> bool {
-        let leaves = |step: &BringUpStep| matches!(step, BringUpStep::LeaveParent(_));
-        let fork = self.observed.facts.forked || self.plan.bring_up.iter().any(leaves);
+        let fork = self.observed.facts.forked || self.leaves_parent();
         fork && self.observed.settings.sync_names().is_none()
     }
 
@@ -157,23 +157,26 @@ impl<'a> Errands<'a> {
         logs: Option<&Logs>,
         stop: impl Future<Output = ()>,
     ) -> Result<bool, LeaveError> {
-        let leave = |step: &&BringUpStep| matches!(step, BringUpStep::LeaveParent(_));
-        let Some(step) = self.plan.bring_up.iter().find(leave) else {
+        if !self.leaves_parent() {
             return Ok(false);
-        };
-        self.began(step);
+        }
         let leaving = Leaving {
             layout: self.layout,
             owners: self.observed.owners,
             password: &self.observed.settings.password,
             logs,
+            progress: self,
         };
         match leaving.run(stop).await? {
             Left::Stopped => return Ok(true),
             Left::Ours(changed) => self.journal.borrow_mut().record.changed.extend(changed),
         }
-        self.ended(step);
         Ok(false)
+    }
+
+    fn leaves_parent(&self) -> bool {
+        let leaves = |step: &BringUpStep| matches!(step, BringUpStep::Leave(_));
+        self.plan.bring_up.iter().any(leaves)
     }
 
     /// Before Postgres starts, once a boot. A hook that fails stops the boot.
@@ -207,7 +210,7 @@ impl<'a> Errands<'a> {
                     }
                 }
                 BringUpStep::Hook(_)
-                | BringUpStep::LeaveParent(_)
+                | BringUpStep::Leave(_)
                 | BringUpStep::StartPostgres
                 | BringUpStep::StartPooler
                 | BringUpStep::AwaitLogin => continue,
@@ -363,12 +366,28 @@ impl<'a> Errands<'a> {
     }
 }
 
+impl Progress for Errands<'_> {
+    fn began(&self, part: Part) {
+        self.began(&BringUpStep::Leave(part));
+    }
+
+    fn ended(&self, part: Part) {
+        self.ended(&BringUpStep::Leave(part));
+    }
+}
+
 /// Line 8 of `postmaster.pid` (`PM_STATUS_READY`, `PM_STATUS_STANDBY`), padded with blanks.
 pub(crate) fn is_accepting(postmaster_pid: &str) -> bool {
-    matches!(
-        postmaster_pid.lines().nth(7).map(str::trim),
-        Some("ready" | "standby")
-    )
+    matches!(status(postmaster_pid), Some("ready" | "standby"))
+}
+
+/// The same, and it takes writes: a standby, and a server that is still in recovery, do not.
+pub(crate) fn takes_writes(postmaster_pid: &str) -> bool {
+    status(postmaster_pid) == Some("ready")
+}
+
+fn status(postmaster_pid: &str) -> Option<&str> {
+    postmaster_pid.lines().nth(7).map(str::trim)
 }
 
 /// An error with its causes, in one line.
