@@ -88,6 +88,26 @@ impl Layout {
         self.beyond_dir().join("instance-id")
     }
 
+    /// What a fork keeps while it leaves its parent.
+    pub(crate) fn fork_journal(&self) -> PathBuf {
+        self.beyond_dir().join("fork.json")
+    }
+
+    /// Whose copy this volume once was.
+    pub(crate) fn forked_from(&self) -> PathBuf {
+        self.beyond_dir().join("forked-from.json")
+    }
+
+    /// Makes Postgres recover onto a timeline of its own, and is gone when it has.
+    pub(crate) fn recovery_signal(&self) -> PathBuf {
+        self.pgdata().join("recovery.signal")
+    }
+
+    /// Where Postgres listens while a fork leaves its parent: nobody else knows the place.
+    pub(crate) fn fork_socket_dir(&self) -> PathBuf {
+        self.run_dir().join("fork")
+    }
+
     /// The WAL that went by while there was no archive.
     pub(crate) fn unarchived(&self) -> PathBuf {
         self.beyond_dir().join("unarchived.json")

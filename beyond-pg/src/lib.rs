@@ -7,6 +7,7 @@ mod boot;
 mod cli;
 mod conf;
 mod disk;
+mod fork;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 mod fx;

@@ -11,6 +11,7 @@ use fake_substrate::ports::{self, PortChoice};
 use fake_substrate::progress::Quiet;
 
 use crate::running::{Running, Starting};
+use crate::spec::Spec;
 use crate::world::Site;
 
 /// How often to look for another port when a stranger took the one of a machine that was off.
@@ -29,6 +30,11 @@ impl Guest {
     /// Its name.
     pub fn name(&self) -> &str {
         self.machine.name().as_str()
+    }
+
+    /// A machine on a copy of its volume, to be described and booted.
+    pub fn fork(&self, name: &str) -> Spec {
+        Spec::fork_of(self, name)
     }
 
     /// Sets one key of its metadata, from now on.

@@ -20,10 +20,13 @@ pub struct Ledger {
     writing: JoinHandle<()>,
 }
 
-/// What a writer had been promised when its connection ended.
+/// What a writer had been promised at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Promise {
     acknowledged: i64,
+    /// Commits that may be there beyond that: the one whose answer was under way when the connection
+    /// ended; any number when the writer went on.
+    more: Option<i64>,
 }
 
 impl Ledger {
@@ -58,26 +61,43 @@ impl Ledger {
             .context("the ledger's connection ended too early")
     }
 
+    /// What was promised up to now, while the writer goes on.
+    pub fn so_far(&self) -> Promise {
+        let acknowledged = *self.acknowledged.borrow();
+        Promise {
+            acknowledged,
+            more: None,
+        }
+    }
+
     /// Waits until the connection is gone.
     pub async fn cut_off(self) -> Result<Promise> {
         within(budget::ENDS, "the ledger's connection ends", self.writing).await??;
         let acknowledged = *self.acknowledged.borrow();
-        Ok(Promise { acknowledged })
+        Ok(Promise {
+            acknowledged,
+            more: Some(1),
+        })
     }
 }
 
 impl Promise {
+    /// How many commits were acknowledged.
+    pub fn rows(self) -> i64 {
+        self.acknowledged
+    }
+
     /// Looks whether a machine keeps it.
     pub async fn is_kept_by(self, vm: &Vm) -> Result<()> {
         let rows: i64 = vm.ask("SELECT count(*) FROM ledger").await?;
         let last: i64 = vm.ask("SELECT coalesce(max(n), 0) FROM ledger").await?;
-        let Self { acknowledged } = self;
+        let Self { acknowledged, more } = self;
         ensure!(
             rows == last,
             "the ledger has gaps: {rows} rows, the last one is {last}"
         );
         ensure!(
-            last == acknowledged || last == acknowledged + 1,
+            last >= acknowledged && more.is_none_or(|more| last <= acknowledged + more),
             "{acknowledged} commits were acknowledged, the ledger has {last}"
         );
         Ok(())

@@ -7,6 +7,7 @@ use fake_substrate::docker::volume::Medium;
 use fake_substrate::machine::metadata::Wishes;
 use fake_substrate::machine::size::{Cpus, Memory};
 use fake_substrate::machine::spec::Overrides;
+use fake_substrate::names::MachineName;
 use fake_substrate::ports::PortChoice;
 use fake_substrate::progress::Quiet;
 use fake_substrate::substrate::Order;
@@ -28,6 +29,8 @@ pub struct Spec {
     volume: Option<&'static str>,
     wishes: Wishes,
     overrides: Overrides,
+    /// The machine whose volume it begins with.
+    parent: Option<MachineName>,
 }
 
 impl Spec {
@@ -42,6 +45,15 @@ impl Spec {
             volume: None,
             wishes: Wishes::default(),
             overrides: Overrides::default(),
+            parent: None,
+        }
+    }
+
+    /// On a copy of that machine's volume, taken when it is switched on.
+    pub(crate) fn fork_of(parent: &Guest, name: &str) -> Self {
+        Self {
+            parent: Some(parent.machine.name().clone()),
+            ..Self::new(Arc::clone(&parent.site), name)
         }
     }
 
@@ -138,8 +150,15 @@ impl Spec {
             wishes: self.wishes,
             overrides: self.overrides.clone(),
         };
-        let made = self.site.substrate.create(order, &Quiet).await;
-        let machine = made.with_context(|| format!("making machine {name}"))?;
+        let substrate = &self.site.substrate;
+        let machine = match &self.parent {
+            None => substrate.create(order, &Quiet).await,
+            Some(parent) => {
+                let forked = substrate.fork(parent, order, &Quiet).await;
+                forked.map(|forked| forked.machine)
+            }
+        };
+        let machine = machine.with_context(|| format!("making machine {name}"))?;
         if let Medium::Memory(_) = medium {
             filling::hold(&self.site, &machine).await?;
         }

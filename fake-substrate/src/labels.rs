@@ -15,6 +15,8 @@ pub const MACHINE: &str = "dev.beyond.machine";
 pub const LINK_LOCAL: &str = "dev.beyond.link-local";
 /// On a volume: the identity of the database on it, for as long as the volume lives.
 pub const INSTANCE: &str = "dev.beyond.instance";
+/// On a volume that began as a copy: the machine whose volume was copied.
+pub const PARENT: &str = "dev.beyond.parent";
 /// On what a test process made: that process, so that leftovers of a killed run can be told apart.
 pub const OWNER: &str = "dev.beyond.owner";
 
@@ -25,6 +27,8 @@ pub enum Role {
     Substrate,
     /// A machine, or its volume.
     Machine,
+    /// What copies a volume, and is gone when it has.
+    Copier,
 }
 
 impl Role {
@@ -33,6 +37,7 @@ impl Role {
         match self {
             Self::Substrate => "substrate",
             Self::Machine => "machine",
+            Self::Copier => "copier",
         }
     }
 }
@@ -54,6 +59,11 @@ pub fn of_machine(
     let mut labels = common(substrate, Role::Machine, owner);
     labels.insert(MACHINE.to_owned(), machine.to_string());
     labels
+}
+
+/// The labels of a container that copies a volume.
+pub fn of_copier(substrate: &SubstrateName, owner: Option<&Owner>) -> Labels {
+    common(substrate, Role::Copier, owner)
 }
 
 fn common(substrate: &SubstrateName, role: Role, owner: Option<&Owner>) -> Labels {

@@ -22,3 +22,4 @@ pub mod progress;
 pub mod serve;
 pub mod substrate;
 pub mod until;
+pub(crate) mod volume;

@@ -45,6 +45,13 @@ pub(crate) async fn pause(time: Duration) {
     sleep(time).await;
 }
 
+/// Does the work and answers how long it took as well.
+pub async fn timed<T>(work: impl Future<Output = T>) -> (T, Duration) {
+    let begin = Instant::now();
+    let done = work.await;
+    (done, begin.elapsed())
+}
+
 /// What one look found.
 #[derive(Debug)]
 pub enum Look<T, E> {

@@ -4,10 +4,12 @@ use thiserror::Error;
 
 use crate::boot::facts::Owners;
 use crate::boot::step::DiskStep;
+use crate::fork::Journal;
 use crate::fx::exec::ExecError;
 use crate::fx::fs::{self, FsError};
 use crate::layout::Layout;
 use crate::postgres::cluster;
+use crate::postgres::controldata::{ControlData, ControlDataError};
 use crate::tls::install::{self, InstallError};
 
 #[derive(Debug, Error)]
@@ -18,6 +20,10 @@ pub(crate) enum ApplyError {
     Exec(#[from] ExecError),
     #[error(transparent)]
     Install(#[from] InstallError),
+    #[error(transparent)]
+    ControlData(#[from] ControlDataError),
+    #[error("packing the journal of a fork")]
+    Journal(#[from] serde_json::Error),
 }
 
 /// What the steps work on.
@@ -35,7 +41,10 @@ impl ApplyError {
             ApplyError::Fs(error) => error.is_out_of_space(),
             // One of our own goes to the volume as well.
             ApplyError::Install(InstallError::Fs(error)) => error.is_out_of_space(),
-            ApplyError::Exec(_) | ApplyError::Install(_) => false,
+            ApplyError::Exec(_)
+            | ApplyError::Install(_)
+            | ApplyError::ControlData(_)
+            | ApplyError::Journal(_) => false,
         }
     }
 }
@@ -89,6 +98,28 @@ impl Disk<'_> {
             DiskStep::InstallCertificate { source, bundle } => {
                 install::install(layout, *owners, *source, bundle)?;
             }
+            // One file; cut before it, the next boot finds the same stamp.
+            DiskStep::BeginFork { parent, child } => {
+                let program = cluster::controldata(layout, owners.postgres);
+                let journal = Journal {
+                    parent: parent.clone(),
+                    child: child.clone(),
+                    timeline: ControlData::parse(&program.run().await?)?.timeline,
+                };
+                let text = serde_json::to_string(&journal)?;
+                fs::write_atomic(
+                    &layout.fork_journal(),
+                    text.as_bytes(),
+                    0o600,
+                    owners.postgres,
+                )?;
+            }
+            // Cut between the two, one without the other is made anew.
+            DiskStep::DiscardCertificate => {
+                fs::remove_if_present(&layout.self_signed_key())?;
+                fs::remove_if_present(&layout.self_signed_cert())?;
+            }
+            DiskStep::EndFork => fs::remove_if_present(&layout.fork_journal())?,
             DiskStep::Stamp(instance) => {
                 let text = format!("{instance}\n");
                 fs::write_atomic(&layout.stamp(), text.as_bytes(), 0o600, owners.postgres)?;

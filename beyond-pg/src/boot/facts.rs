@@ -11,6 +11,7 @@ use thiserror::Error;
 use crate::boot::step::{Dir, DirOwner};
 use crate::conf::ConfFile;
 use crate::disk::{self, Volume, VolumeError};
+use crate::fork;
 use crate::hooks::{self, Hook, HookError, Stage};
 use crate::layout::{Layout, MAJOR};
 use crate::manifest::Manifest;
@@ -36,6 +37,11 @@ pub(crate) struct Facts {
     /// The instance that this volume belongs to.
     pub(crate) stamp: Option<String>,
     pub(crate) volume: Volume,
+    /// A fork that began to leave its parent and has not done so. One that is torn counts as none: the
+    /// leaving begins again.
+    pub(crate) fork: Option<fork::Journal>,
+    /// The volume was a copy once.
+    pub(crate) forked: bool,
     /// Libraries of the manifest's preload list that this image has.
     pub(crate) preload: Vec<String>,
     /// Extension name → the version that this image would install.
@@ -152,6 +158,8 @@ pub(crate) fn observe(
         tls: tls::facts::observe(layout, now),
         stamp: read(&layout.stamp())?.map(|text| text.trim().to_owned()),
         volume: disk::observe(layout)?,
+        fork: read(&layout.fork_journal())?.and_then(|text| serde_json::from_str(&text).ok()),
+        forked: layout.forked_from().exists(),
         preload: manifest
             .preload
             .iter()

@@ -1,5 +1,6 @@
 //! Settings, machine and facts in; an ordered list of steps, or a refusal that touches nothing, out.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use thiserror::Error;
@@ -7,13 +8,14 @@ use thiserror::Error;
 use crate::boot::facts::{Facts, FileState, Pgdata, WalDir, WalLink, wanted_dirs};
 use crate::boot::step::{BringUpStep, DiskStep, Plan};
 use crate::conf::{self, ConfFile, ConfInputs, Owner};
+use crate::fork::{self, Belonging, Part};
 use crate::hooks::Stage;
 use crate::layout::{Layout, MAJOR};
 use crate::machine::Machine;
 use crate::manifest::Manifest;
 use crate::postgres::ensure::{Ensure, MAINTENANCE_DATABASE};
 use crate::settings::Settings;
-use crate::tls::source::{Serve, TlsFacts};
+use crate::tls::source::{Offer, Serve, TlsFacts};
 
 /// What a boot knows besides the disk.
 #[derive(Debug, Clone, Copy)]
@@ -54,11 +56,6 @@ pub(crate) enum Refusal {
          HINT: restore the PGDATA it belongs to, or move it off the volume to start an empty database"
     )]
     WalWithoutCluster { pgdata: PathBuf, wal: PathBuf },
-    #[error(
-        "the volume belongs to instance {stamp}, this machine is instance {ours}. Nothing was changed.\n\
-         HINT: this version cannot boot a fork; attach the volume to its own machine"
-    )]
-    OtherInstance { stamp: String, ours: String },
     #[error("{0}")]
     Unsupported(String),
 }
@@ -66,7 +63,6 @@ pub(crate) enum Refusal {
 impl Boot<'_> {
     pub(crate) fn plan(&self, facts: &Facts) -> Result<Plan, Refusal> {
         self.check_supported()?;
-        self.check_identity(facts)?;
         let (making, wal) = self.cluster(facts)?;
         let layout = self.layout;
         let missing: Vec<DiskStep> = wanted_dirs(layout)
@@ -89,7 +85,8 @@ impl Boot<'_> {
             .chain(wal)
             .chain(inside)
             .chain(self.stale_pid(facts))
-            .chain(serve(&facts.tls))
+            .chain(self.fork(facts))
+            .chain(serve(&self.tls(facts)))
             .chain(
                 ConfFile::ALL
                     .into_iter()
@@ -113,13 +110,49 @@ impl Boot<'_> {
         Err(Refusal::Unsupported(words.join("\n")))
     }
 
-    fn check_identity(&self, facts: &Facts) -> Result<(), Refusal> {
-        match (&facts.stamp, self.instance()) {
-            (Some(stamp), Some(ours)) if *stamp != ours => Err(Refusal::OtherInstance {
-                stamp: stamp.clone(),
-                ours,
-            }),
-            _ => Ok(()),
+    /// Whose this volume is. One without a cluster is nobody's.
+    fn belonging(&self, facts: &Facts) -> Belonging {
+        let ours = self.instance();
+        match facts.pgdata {
+            Pgdata::Cluster => {
+                fork::belonging(facts.stamp.as_deref(), ours.as_deref(), facts.fork.as_ref())
+            }
+            _ => Belonging::Ours,
+        }
+    }
+
+    /// What has to be on disk before a fork can leave its parent.
+    fn fork(&self, facts: &Facts) -> Vec<DiskStep> {
+        match self.belonging(facts) {
+            Belonging::Ours => Vec::new(),
+            Belonging::OursAtLast => vec![DiskStep::EndFork],
+            Belonging::CopyOf { begun: true, .. } => Vec::new(),
+            // The certificate goes first: with the journal there, it is a new one already.
+            Belonging::CopyOf {
+                parent,
+                ours: child,
+                begun: false,
+            } => {
+                let parents = !facts.tls.user_manages();
+                let discard = parents.then_some(DiskStep::DiscardCertificate);
+                discard
+                    .into_iter()
+                    .chain([DiskStep::BeginFork { parent, child }])
+                    .collect()
+            }
+        }
+    }
+
+    /// What there is to choose a certificate from: not what the parent issued for itself.
+    fn tls<'f>(&self, facts: &'f Facts) -> Cow<'f, TlsFacts> {
+        match self.belonging(facts) {
+            Belonging::CopyOf { begun: false, .. } if !facts.tls.user_manages() => {
+                Cow::Owned(TlsFacts {
+                    own: Offer::Nothing,
+                    ..facts.tls.clone()
+                })
+            }
+            _ => Cow::Borrowed(&facts.tls),
         }
     }
 
@@ -258,7 +291,15 @@ impl Boot<'_> {
             let of_stage = facts.hooks.iter().filter(move |hook| hook.stage == stage);
             of_stage.cloned().map(BringUpStep::Hook)
         };
-        hooks(Stage::PreStart)
+        let leave: &[Part] = match self.belonging(facts) {
+            Belonging::CopyOf { .. } => &Part::ALL,
+            Belonging::Ours | Belonging::OursAtLast => &[],
+        };
+        leave
+            .iter()
+            .copied()
+            .map(BringUpStep::Leave)
+            .chain(hooks(Stage::PreStart))
             .chain([BringUpStep::StartPostgres, BringUpStep::StartPooler])
             .chain(ensure.into_iter().map(BringUpStep::Ensure))
             .chain(hooks(Stage::PostStart))

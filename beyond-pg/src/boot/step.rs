@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::conf::ConfFile;
+use crate::fork::Part;
 use crate::hooks::Hook;
 use crate::postgres::ensure::Ensure;
 use crate::tls::pair::Bundle;
@@ -56,11 +57,22 @@ pub(crate) enum DiskStep {
     MakeReserve {
         bytes: u64,
     },
+    /// Note whose copy this volume is, before anything else is done about it.
+    BeginFork {
+        parent: String,
+        child: String,
+    },
+    /// The parent's key is the parent's.
+    DiscardCertificate,
+    /// The volume is ours; what the leaving kept is of no use any more.
+    EndFork,
 }
 
 /// Starting and checking. These change nothing that is already right.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum BringUpStep {
+    /// A Postgres that nobody else can reach becomes one of our own.
+    Leave(Part),
     Hook(Hook),
     StartPostgres,
     StartPooler,
@@ -147,6 +159,11 @@ impl fmt::Display for DiskStep {
             DiskStep::MakeReserve { bytes } => {
                 write!(f, "make the reserve file ({} MB)", bytes >> 20)
             }
+            DiskStep::BeginFork { parent, child } => {
+                write!(f, "note that instance {child} is a fork of {parent}")
+            }
+            DiskStep::DiscardCertificate => write!(f, "discard the parent's certificate and key"),
+            DiskStep::EndFork => write!(f, "forget the journal of a fork that is over"),
         }
     }
 }
@@ -154,6 +171,7 @@ impl fmt::Display for DiskStep {
 impl fmt::Display for BringUpStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            BringUpStep::Leave(part) => write!(f, "fork: {part}"),
             BringUpStep::Hook(hook) => write!(f, "run hook {hook}"),
             BringUpStep::StartPostgres => write!(f, "start Postgres"),
             BringUpStep::StartPooler => write!(f, "start PgBouncer"),

@@ -66,6 +66,42 @@ pub(crate) fn postmaster(layout: &Layout, user: Account, conf: &Path) -> Program
         .arg(format!("config_file={}", conf.display()))
 }
 
+/// The postmaster of a fork whose own settings name nobody to wait for: what its user's files say of
+/// that was said on the parent, and waiting for the parent's standbys would hang every commit
+/// (facts C 43).
+pub(crate) fn waiting_for_nobody(postmaster: Program) -> Program {
+    postmaster.args(["-c", "synchronous_standby_names="])
+}
+
+/// A postmaster that only this process can reach, for a fork that has yet to leave its parent. It
+/// recovers from what the volume holds, waits for nobody, and starts nothing that would dial out.
+pub(crate) fn private_postmaster(layout: &Layout, user: Account) -> Program {
+    let socket = format!(
+        "unix_socket_directories={}",
+        layout.fork_socket_dir().display()
+    );
+    // Recovery with less room than the parent had is refused while standby queries are allowed.
+    let options = [
+        "listen_addresses=",
+        "ssl=off",
+        "hot_standby=off",
+        "restore_command=false",
+        "recovery_target_timeline=latest",
+        "archive_command=",
+        "archive_library=",
+        "primary_conninfo=",
+        "synchronous_standby_names=",
+        "max_logical_replication_workers=0",
+        "cron.launch_active_jobs=off",
+        "event_triggers=off",
+        "default_transaction_read_only=off",
+    ];
+    options.into_iter().chain([socket.as_str()]).fold(
+        postmaster(layout, user, &layout.postgres_conf()),
+        |program, option| program.args(["-c", option]),
+    )
+}
+
 /// Reads the user's configuration as the postmaster would and starts nothing: it fails with Postgres'
 /// own words, which name file and line.
 pub(crate) fn configuration_check(layout: &Layout, user: Account) -> Program {

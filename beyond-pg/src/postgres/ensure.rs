@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 
 use thiserror::Error;
 use tokio_postgres::Transaction;
@@ -84,15 +85,20 @@ pub(crate) enum EnsureError {
 
 /// The sessions of one post-start pass: one for each database, opened when first needed.
 pub(crate) struct PostStart<'a> {
-    layout: &'a Layout,
+    socket: PathBuf,
     password: &'a Secret,
     sessions: BTreeMap<String, Session>,
 }
 
 impl<'a> PostStart<'a> {
-    pub(crate) fn new(layout: &'a Layout, password: &'a Secret) -> PostStart<'a> {
+    pub(crate) fn new(layout: &Layout, password: &'a Secret) -> PostStart<'a> {
+        PostStart::at(layout.socket_dir(), password)
+    }
+
+    /// The same with a server whose socket lies in that folder.
+    pub(crate) fn at(socket: PathBuf, password: &'a Secret) -> PostStart<'a> {
         PostStart {
-            layout,
+            socket,
             password,
             sessions: BTreeMap::new(),
         }
@@ -140,7 +146,7 @@ impl<'a> PostStart<'a> {
             .get(database)
             .is_none_or(|session| session.is_closed())
         {
-            let session = Session::open(self.layout, database).await?;
+            let session = Session::open_at(&self.socket, database).await?;
             self.sessions.insert(database.to_owned(), session);
         }
         match self.sessions.get_mut(database) {
@@ -291,7 +297,7 @@ async fn install(session: &mut Session, extension: &Extension, available: &str) 
 }
 
 /// A name as SQL.
-fn identifier(name: &str) -> String {
+pub(crate) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 

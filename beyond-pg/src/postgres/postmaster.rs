@@ -5,8 +5,11 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Postmaster {
     Starting,
-    /// Sessions are let in, if only to read.
-    Accepting,
+    /// Sessions are let in. One that replays lets them in to read; with `hot_standby` off it calls
+    /// itself a standby all the same, and lets in nobody.
+    Accepting {
+        writes: bool,
+    },
     Stopping,
 }
 
@@ -14,7 +17,8 @@ pub(crate) enum Postmaster {
 /// file that is not written to its end yet is one that starts.
 pub(crate) fn state(postmaster_pid: &str) -> Postmaster {
     match postmaster_pid.lines().nth(7).map(str::trim) {
-        Some("ready" | "standby") => Postmaster::Accepting,
+        Some("ready") => Postmaster::Accepting { writes: true },
+        Some("standby") => Postmaster::Accepting { writes: false },
         Some("stopping") => Postmaster::Stopping,
         _ => Postmaster::Starting,
     }
@@ -30,8 +34,9 @@ mod tests {
             format!("17\n/data\n1763800000\n5433\n/var/run/postgresql\n127.0.0.1\n  1 2\n{state}\n")
         };
         assert_eq!(state(&file("starting")), Postmaster::Starting);
-        assert_eq!(state(&file("ready   ")), Postmaster::Accepting);
-        assert_eq!(state(&file("standby ")), Postmaster::Accepting);
+        for (status, writes) in [("ready   ", true), ("standby ", false)] {
+            assert_eq!(state(&file(status)), Postmaster::Accepting { writes });
+        }
         assert_eq!(state(&file("stopping")), Postmaster::Stopping);
         assert_eq!(state("17\n/data\n"), Postmaster::Starting);
     }

@@ -1,5 +1,6 @@
 //! A connection as the superuser over the socket, which needs no password (I-002).
 
+use std::path::Path;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -67,10 +68,15 @@ impl std::ops::DerefMut for Session {
 
 impl Session {
     pub(crate) async fn open(layout: &Layout, database: &str) -> Result<Session, SessionError> {
-        let socket = layout.socket_dir().display().to_string();
+        Session::open_at(&layout.socket_dir(), database).await
+    }
+
+    /// To a server whose socket lies in that folder.
+    pub(crate) async fn open_at(folder: &Path, database: &str) -> Result<Session, SessionError> {
+        let socket = folder.display().to_string();
         let mut config = Config::new();
         config
-            .host_path(layout.socket_dir())
+            .host_path(folder)
             .port(wire::ports::DIRECT)
             .user("postgres")
             .dbname(database)

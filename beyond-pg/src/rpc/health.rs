@@ -111,7 +111,7 @@ fn reason_not_to_ask(desk: &Desk, told: &Told) -> Option<String> {
     }
     let file = fs::read_to_string(desk.layout.postmaster_pid());
     match file.map(|text| postmaster::state(&text)) {
-        Ok(Postmaster::Accepting) => None,
+        Ok(Postmaster::Accepting { .. }) => None,
         Ok(Postmaster::Starting) => Some("it does not serve yet".to_owned()),
         Ok(Postmaster::Stopping) => Some("it shuts down".to_owned()),
         Err(error) => Some(format!("its postmaster.pid cannot be read: {error}")),

@@ -8,9 +8,12 @@ use std::time::Duration;
 use crate::boot::Observed;
 use crate::boot::journal::{Journal, WalRecord};
 use crate::boot::step::{BringUpStep, Plan};
+use crate::fork::leave::{LeaveError, Leaving, Left};
+use crate::fork::{Part, Progress};
 use crate::fx::clock;
 use crate::hooks::{HookError, Hooks, Stage};
 use crate::layout::Layout;
+use crate::logs::Logs;
 use crate::postgres::cluster;
 use crate::postgres::controldata::ControlData;
 use crate::postgres::ensure::{
@@ -122,7 +125,7 @@ impl<'a> Errands<'a> {
         self.note_control_data().await;
         let path = self.layout.postmaster_pid();
         while !fs::read_to_string(&path)
-            .is_ok_and(|text| postmaster::state(&text) == Postmaster::Accepting)
+            .is_ok_and(|text| matches!(postmaster::state(&text), Postmaster::Accepting { .. }))
         {
             clock::pause(GLANCE).await;
         }
@@ -142,6 +145,41 @@ impl<'a> Errands<'a> {
             }
             Err(error) => tracing::warn!("the boot record will lack what recovery did: {error}"),
         }
+    }
+
+    /// This is a fork, and its own settings name nobody who has to hold a commit.
+    pub(crate) fn waits_for_nobody(&self) -> bool {
+        let fork = self.observed.facts.forked || self.leaves_parent();
+        fork && self.observed.settings.sync_names().is_none()
+    }
+
+    /// Before anything else is started: a copy of another instance's volume becomes ours. Answers
+    /// whether a stop came first.
+    pub(crate) async fn leave_parent(
+        &self,
+        logs: Option<&Logs>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<bool, LeaveError> {
+        if !self.leaves_parent() {
+            return Ok(false);
+        }
+        let leaving = Leaving {
+            layout: self.layout,
+            owners: self.observed.owners,
+            password: &self.observed.settings.password,
+            logs,
+            progress: self,
+        };
+        match leaving.run(stop).await? {
+            Left::Stopped => return Ok(true),
+            Left::Ours(changed) => self.journal.borrow_mut().record.changed.extend(changed),
+        }
+        Ok(false)
+    }
+
+    fn leaves_parent(&self) -> bool {
+        let leaves = |step: &BringUpStep| matches!(step, BringUpStep::Leave(_));
+        self.plan.bring_up.iter().any(leaves)
     }
 
     /// Before Postgres starts, once a boot. A hook that fails stops the boot.
@@ -175,6 +213,7 @@ impl<'a> Errands<'a> {
                     }
                 }
                 BringUpStep::Hook(_)
+                | BringUpStep::Leave(_)
                 | BringUpStep::StartPostgres
                 | BringUpStep::StartPooler
                 | BringUpStep::AwaitLogin => continue,
@@ -327,6 +366,16 @@ impl<'a> Errands<'a> {
                 item: "checkpoint before the stop; the shutdown writes one too".into(),
                 source,
             })
+    }
+}
+
+impl Progress for Errands<'_> {
+    fn began(&self, part: Part) {
+        self.began(&BringUpStep::Leave(part));
+    }
+
+    fn ended(&self, part: Part) {
+        self.ended(&BringUpStep::Leave(part));
     }
 }
 

@@ -23,6 +23,7 @@ use crate::boot::step::BringUpStep;
 use crate::boot::{self, BootError};
 use crate::conf::ConfFile;
 use crate::disk;
+use crate::fork::leave::LeaveError;
 use crate::fx::exec::{self, Program};
 use crate::fx::{clock, fs};
 use crate::hooks::{HookError, Hooks};
@@ -66,6 +67,8 @@ pub(crate) enum End {
 pub(crate) enum SupervisorError {
     #[error(transparent)]
     Boot(#[from] BootError),
+    #[error("this machine is a fork that could not leave its parent: nobody was let in")]
+    LeaveParent(#[from] LeaveError),
     #[error("the boot stops here: Postgres was not started")]
     PreStart(#[from] HookError),
     #[error("listening for signals")]
@@ -144,6 +147,9 @@ pub(crate) async fn run(
     // A neighbour has answered long before this; nobody waits for one that is not there.
     link.first_dial().await;
     desk.tell(Lifecycle::Starting);
+    if errands.leave_parent(link.lines(), signals.stop()).await? {
+        return Ok(stopped_early());
+    }
     tokio::select! {
         () = signals.stop() => return Ok(stopped_early()),
         run = errands.pre_start() => run?,
@@ -378,7 +384,14 @@ impl<'a> Supervisor<'a> {
     fn program(&self, server: Server) -> Program {
         let (layout, user) = (self.errands.layout, self.errands.observed.owners.postgres);
         match server {
-            Server::Postgres => cluster::postmaster(layout, user, &self.errands.fallback.conf()),
+            Server::Postgres => {
+                let postmaster = cluster::postmaster(layout, user, &self.errands.fallback.conf());
+                if self.errands.waits_for_nobody() {
+                    cluster::waiting_for_nobody(postmaster)
+                } else {
+                    postmaster
+                }
+            }
             Server::Pooler => cluster::pooler(layout, user),
         }
     }

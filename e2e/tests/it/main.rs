@@ -9,6 +9,7 @@ mod crash_loop;
 mod cut;
 mod disk_full;
 mod extensions;
+mod fork;
 mod golden_conf;
 mod health;
 mod hooks;

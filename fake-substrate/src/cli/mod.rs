@@ -2,6 +2,7 @@
 
 mod down;
 mod error;
+mod fork;
 mod image;
 mod lifecycle;
 mod logs;
@@ -48,6 +49,8 @@ enum Command {
     Status(status::Status),
     /// psql in a machine; nothing is needed on the host
     Psql(psql::Psql),
+    /// A new machine on a copy of another's volume; both go their own ways from there
+    Fork(fork::Fork),
     /// Shut a machine down cleanly
     Stop(lifecycle::Named),
     /// Boot a machine and wait until it is ready
@@ -113,6 +116,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Add(add) => add.run(&site).await.map(done),
         Command::Status(status) => status.run(&site).await.map(done),
         Command::Psql(psql) => psql.run(&site).await,
+        Command::Fork(fork) => fork.run(&site).await.map(done),
         Command::Stop(named) => named.stop(&site).await.map(done),
         Command::Start(named) => named.start(&site).await.map(done),
         Command::Restart(named) => named.restart(&site).await.map(done),
@@ -158,6 +162,7 @@ mod tests {
             "fake-substrate add two --sink keeper",
             "fake-substrate status --json",
             "fake-substrate psql db --direct -- -c select",
+            "fake-substrate fork db copy --set A=b",
             "fake-substrate stop db",
             "fake-substrate start db",
             "fake-substrate restart db",
@@ -178,7 +183,6 @@ mod tests {
     #[test]
     fn what_does_not_exist_yet_is_not_pretended() {
         for word in [
-            "fork",
             "restore",
             "power-cut",
             "flush",

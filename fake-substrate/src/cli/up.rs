@@ -65,7 +65,7 @@ struct Size {
 }
 
 #[derive(Debug, Args)]
-struct Settings {
+pub(super) struct Settings {
     /// Losing the volume is fine: commits are not waited for
     #[arg(long)]
     ephemeral: bool,
@@ -216,7 +216,7 @@ impl Size {
 }
 
 impl Settings {
-    fn wishes(&self) -> Result<Wishes, CliError> {
+    pub(super) fn wishes(&self) -> Result<Wishes, CliError> {
         Ok(Wishes {
             password: self.password_file.as_deref().map(password).transpose()?,
             ephemeral: self.ephemeral.then_some(true),

@@ -55,6 +55,20 @@ pub async fn signal(docker: &Docker, name: &str, signal: &str) -> Result<(), Doc
     )))
 }
 
+/// Stops every process in it where it stands, all at once.
+pub async fn pause(docker: &Docker, name: &str) -> Result<(), DockerError> {
+    let paused = docker.pause_container(name).await;
+    paused.map_err(DockerError::from_request(format!("pause container {name}")))
+}
+
+/// Lets them go on.
+pub async fn unpause(docker: &Docker, name: &str) -> Result<(), DockerError> {
+    let unpaused = docker.unpause_container(name).await;
+    unpaused.map_err(DockerError::from_request(format!(
+        "unpause container {name}"
+    )))
+}
+
 /// Waits until it has ended.
 pub async fn ended(docker: &Docker, name: &str) -> Result<(), DockerError> {
     wait_until(docker, name, "not-running").await

@@ -85,7 +85,7 @@ impl Substrate {
         let making = tokio::spawn({
             let site = self.site();
             async move {
-                let made = site.make(order).await;
+                let made = site.make_new(order).await;
                 drop(lock);
                 made
             }
@@ -119,7 +119,7 @@ impl Substrate {
         Ok(true)
     }
 
-    fn site(&self) -> Site {
+    pub(super) fn site(&self) -> Site {
         Site {
             docker: self.docker.clone(),
             substrate: self.name.clone(),
@@ -130,21 +130,28 @@ impl Substrate {
 }
 
 /// Where a machine is made.
-struct Site {
-    docker: Docker,
-    substrate: SubstrateName,
-    owner: Option<Owner>,
+pub(super) struct Site {
+    pub(super) docker: Docker,
+    pub(super) substrate: SubstrateName,
+    pub(super) owner: Option<Owner>,
     admin: AdminClient,
 }
 
 /// What the metadata service knows under a machine's name.
-struct Registered {
+pub(super) struct Registered {
     link_local: Ipv4Addr,
     metadata: Metadata,
 }
 
 impl Site {
-    async fn make(&self, order: Order) -> Result<(), SubstrateError> {
+    async fn make_new(&self, order: Order) -> Result<(), SubstrateError> {
+        if self.registered(&order.name).await?.is_none() {
+            self.refuse_half_made(&order.name).await?;
+        }
+        self.make(order).await
+    }
+
+    pub(super) async fn make(&self, order: Order) -> Result<(), SubstrateError> {
         let container_name = self.substrate.machine_container(&order.name);
         if container::inspect(&self.docker, &container_name)
             .await?
@@ -182,6 +189,21 @@ impl Site {
         made
     }
 
+    /// A copy that has no metadata was never finished: a fork registers its machine last.
+    async fn refuse_half_made(&self, name: &MachineName) -> Result<(), SubstrateError> {
+        let volume = self.volume(name).await?;
+        match volume
+            .as_ref()
+            .and_then(|volume| volume.labels.get(labels::PARENT))
+        {
+            Some(parent) => Err(SubstrateError::HalfVolume {
+                name: name.clone(),
+                parent: parent.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+
     async fn make_all(
         &self,
         order: &Order,
@@ -216,7 +238,10 @@ impl Site {
         Ok(())
     }
 
-    async fn registered(&self, name: &MachineName) -> Result<Option<Registered>, SubstrateError> {
+    pub(super) async fn registered(
+        &self,
+        name: &MachineName,
+    ) -> Result<Option<Registered>, SubstrateError> {
         let machines = self.admin.machines().await?;
         let Some(known) = machines
             .into_iter()

@@ -4,6 +4,7 @@
 //! that another one made.
 
 mod create;
+mod fork;
 pub mod service;
 mod sweep;
 
@@ -21,8 +22,10 @@ use crate::owner::Owner;
 use crate::ports::PortError;
 use crate::progress::Progress;
 use crate::until::{Budget, Ended, Look, OutOfTime, until};
+use crate::volume::copy::CopyError;
 
 pub use create::Order;
+pub use fork::Forked;
 pub use sweep::{Swept, sweep};
 
 /// A substrate whose service runs.
@@ -61,6 +64,32 @@ pub enum SubstrateError {
     /// A step that must not be cut in half was.
     #[error("a change of substrate {0} was cut short\nHINT: `fake-substrate up` completes it")]
     CutShort(SubstrateName),
+    /// A machine that was asked to prepare for a fork said no.
+    #[error("{parent} was not forked: it is not prepared\n{why}")]
+    NotPrepared {
+        /// Which.
+        parent: MachineName,
+        /// In its words.
+        why: String,
+    },
+    /// There is a volume of that name, of a machine that was taken away.
+    #[error(
+        "a volume of a machine {0} is kept from before\nHINT: fork to another name; `fake-substrate add {0}` takes that volume up again"
+    )]
+    VolumeKept(MachineName),
+    /// A volume that a killed process had not copied whole.
+    #[error(
+        "the volume of machine {name} is a half-made copy of {parent}'s\nHINT: `fake-substrate fork {parent} {name}` makes it anew"
+    )]
+    HalfVolume {
+        /// Whose.
+        name: MachineName,
+        /// Of which.
+        parent: String,
+    },
+    /// A volume could not be copied.
+    #[error(transparent)]
+    Copy(#[from] CopyError),
     /// No address is left.
     #[error(transparent)]
     Exhausted(#[from] Exhausted),
@@ -287,6 +316,10 @@ pub async fn down(
                 .get(labels::MACHINE)
                 .and_then(|name| name.parse().ok()),
         );
+    }
+    // A killed fork's, which would hold on to its volumes.
+    for copier in container::labelled(docker, &labelled_as(name, labels::Role::Copier)).await? {
+        container::remove(docker, &copier.id).await?;
     }
     if let Some(service) = service::find(docker, name).await? {
         container::remove(docker, &service.id).await?;
