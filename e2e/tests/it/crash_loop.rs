@@ -41,7 +41,7 @@ async fn a_pooler_that_cannot_start_is_told_of_and_comes_back_once_it_can() -> O
         let health = db
             .complains_of(&["PgBouncer has ended", "its last words: "])
             .await?;
-        ensure!(health.state == "starting", "{health:?}");
+        ensure!(health.state == "restarting", "{health:?}");
         let said = health.degraded.join("\n");
         ensure!(said.contains("port") || said.contains("listen"), "{said}");
         ensure!(backend.ask::<i32>("SELECT 1").await? == 1);
@@ -75,7 +75,7 @@ async fn a_postgres_that_dies_at_each_start_is_told_of_and_comes_back_once_it_ca
             "Permission denied",
         ];
         let health = db.complains_of(&words).await?;
-        ensure!(health.state == "starting", "{health:?}");
+        ensure!(health.state == "restarting", "{health:?}");
         db.expect_log("Postgres is started again in 3200 ms")
             .await?;
         let waits = db.restarts("Postgres").await?;

@@ -282,6 +282,8 @@ mod tests {
             assert!(listing.contains(&line), "{listing}");
         }
         assert!(listing.contains("names: array of text; "), "{listing}");
+        let aligned = "  health             tells everything";
+        assert!(listing.contains(aligned), "{listing}");
         assert!(listing.contains("while the machine is ready or restarting"));
     }
 }

@@ -25,7 +25,7 @@ pub enum Lifecycle {
     Starting,
     /// Clients get in.
     Ready,
-    /// Clients got in before; a server has ended by itself and is on its way up again.
+    /// Clients got in before; a server has ended and is on its way up again.
     Restarting,
     /// A stop was asked for.
     Stopping,
@@ -59,7 +59,7 @@ impl Lifecycle {
             Self::Starting => "the servers are on their way up for the first time since this boot",
             Self::Ready => "clients get in",
             Self::Restarting => {
-                "clients got in before; a server has ended by itself and is on its way up again"
+                "clients got in before; a server has ended and is on its way up again"
             }
             Self::Stopping => "a stop was asked for",
         }
@@ -68,6 +68,6 @@ impl Lifecycle {
 
 impl fmt::Display for Lifecycle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        f.pad(self.as_str())
     }
 }
