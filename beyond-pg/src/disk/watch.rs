@@ -19,7 +19,7 @@ use crate::supervise::chain;
 
 /// An idle machine wakes up this often for it. What fills a tenth of a volume in less meets ENOSPC
 /// before it is seen; the reserve file is for that.
-const EVERY: Duration = Duration::from_secs(5);
+const EVERY: Duration = Duration::from_secs(6);
 
 /// A reserve file that cannot be made is not tried at every look, nor said.
 const MAKE_AGAIN: Duration = Duration::from_secs(60);
