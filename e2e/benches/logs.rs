@@ -9,11 +9,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use e2e::{Bare, Encrypted, Failed, LinkMode, Logging, Reader, Vm, World, scenario};
 
-const ROUNDS: usize = 9;
+const ROUNDS: usize = 7;
 const FLOOD: u32 = 60_000;
 /// What a machine may send, sustained.
 const OFFERED: u32 = 500;
-const WATCHED: Duration = Duration::from_secs(10);
+const WATCHED: Duration = Duration::from_secs(8);
 const BENCH_SECONDS: u64 = 4;
 /// Lines a second of a machine whose auditor wants everything.
 const BUSY: f64 = 10_000.0;
@@ -47,11 +47,11 @@ async fn pair(world: &World, db: Vm) -> Result<(Vm, Bare<'_>)> {
 async fn throughput(world: &World) -> Result<()> {
     let db = world.vm("db").memory("2g").without_log_limit();
     let (db, bare) = pair(world, db.boot().await?).await?;
-    let (mut written, mut arrived, mut baseline) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut written, mut arrived) = (Series::default(), Series::default());
     let mut dropped = 0;
     for round in 0..ROUNDS {
         let flood = bare.writer().flood(FLOOD).await?;
-        baseline.push(f64::from(FLOOD) / (flood.ended - flood.began));
+        let baseline = f64::from(FLOOD) / (flood.ended - flood.began);
 
         let already = db.link_is("still there", |_| true).await?.last_line;
         let flood = db.writer().flood(FLOOD).await?;
@@ -63,81 +63,118 @@ async fn throughput(world: &World) -> Result<()> {
         let audit = received.lines_with("AUDIT: SESSION,");
         let last = audit.last().context("nothing of the flood arrived")?;
         let arrival = Duration::from_millis(last.arrived_unix_ms).as_secs_f64();
-        written.push(f64::from(FLOOD) / (flood.ended - flood.began));
-        arrived.push(f64::from(u32::try_from(audit.len())?) / (arrival - flood.began));
+        let took = flood.ended - flood.began;
+        written.push(f64::from(FLOOD) / took, baseline);
+        let count = f64::from(u32::try_from(audit.len())?);
+        arrived.push(count / (arrival - flood.began), baseline);
         dropped += received.dropped();
     }
     let offered = usize::try_from(FLOOD)? * ROUNDS;
-    println!(
-        "| lines a second, one backend, 300 bytes each, no limit | machine | `cat` | ratio | rounds |"
+    header(
+        "lines a second, one backend, 300 bytes each, no limit",
+        "machine",
+        "`cat`",
     );
-    println!("|---|---|---|---|---|");
-    let (written, arrived, baseline) = (median(written), median(arrived), median(baseline));
-    row("taken from Postgres", written, baseline);
-    row("arrived at the host", arrived, baseline);
+    written.print("taken from Postgres", whole);
+    arrived.print("arrived at the host", whole);
     println!("\nOf {offered} lines {dropped} were dropped, each counted in a notice.\n");
     bare.stop().await
 }
 
-fn row(what: &str, machine: f64, baseline: f64) {
-    let ratio = machine / baseline;
-    println!("| {what} | {machine:.0} | {baseline:.0} | **{ratio:.2}** | {ROUNDS} |");
-}
-
 /// What PID 1 spends on the lines that it may send, beside what `cat` spends on as many.
 async fn processor(db: &Vm, bare: &Bare<'_>) -> Result<()> {
-    let (mut machine, mut baseline) = (Vec::new(), Vec::new());
+    let mut series = Series::default();
     for _ in 0..ROUNDS {
-        machine.push(db.writer().cpu_at(OFFERED, WATCHED).await?);
-        baseline.push(bare.writer().cpu_at(OFFERED, WATCHED).await?);
+        let baseline = bare.writer().cpu_at(OFFERED, WATCHED).await?;
+        series.push(db.writer().cpu_at(OFFERED, WATCHED).await?, baseline);
     }
-    let (machine, baseline) = (median(machine), median(baseline));
-    println!("| processor time of the reader | PID 1 | `cat` | ratio | rounds |");
-    println!("|---|---|---|---|---|");
-    println!(
-        "| at {OFFERED} lines a second | {:.2} % | {:.2} % | **{:.1}** | {ROUNDS} |",
-        100.0 * machine,
-        100.0 * baseline,
-        machine / baseline
+    header(
+        "share of a processor that the reader takes",
+        "PID 1",
+        "`cat`",
     );
+    let what = format!("at {OFFERED} lines a second");
+    series.print(&what, |share| format!("{:.2} %", 100.0 * share));
+    println!();
     Ok(())
 }
 
 /// What logging costs those who run statements: at [`BUSY`] lines a second, and at one line for each
-/// statement, whatever that comes to.
+/// statement, whatever that comes to. Each run stands beside one without logging.
 async fn transactions(db: &Vm, bare: &Bare<'_>) -> Result<()> {
     let unlogged = db.writer().reads(Logging::Off, BENCH_SECONDS).await?;
     let share = (BUSY / unlogged).min(1.0);
-    for logging in [Logging::Share(share), Logging::All] {
-        let (mut off, mut healthy, mut stalled) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut bare_off, mut bare_on) = (Vec::new(), Vec::new());
+    for (logging, share) in [(Logging::Share(share), share), (Logging::All, 1.0)] {
+        let mut healthy = Series::default();
+        let mut stalled = Series::default();
+        let mut baseline = Series::default();
         for _ in 0..ROUNDS {
-            off.push(db.writer().reads(Logging::Off, BENCH_SECONDS).await?);
-            healthy.push(db.writer().reads(logging, BENCH_SECONDS).await?);
+            let off = bare.writer().reads(Logging::Off, BENCH_SECONDS).await?;
+            baseline.push(bare.writer().reads(logging, BENCH_SECONDS).await?, off);
+            let logged = db.writer().reads(logging, BENCH_SECONDS).await?;
+            let off = db.writer().reads(Logging::Off, BENCH_SECONDS).await?;
             db.link_mode(LinkMode::Stalled).await?;
-            stalled.push(db.writer().reads(logging, BENCH_SECONDS).await?);
+            let unread = db.writer().reads(logging, BENCH_SECONDS).await?;
             db.link_mode(LinkMode::Normal).await?;
-            bare_off.push(bare.writer().reads(Logging::Off, BENCH_SECONDS).await?);
-            bare_on.push(bare.writer().reads(logging, BENCH_SECONDS).await?);
+            healthy.push(logged, off);
+            stalled.push(unread, off);
         }
-        let healthy = median(healthy);
-        let lines = match logging {
-            Logging::Share(share) => share * healthy,
-            Logging::All | Logging::Off => healthy,
-        };
-        println!(
-            "\n| transactions a second, {lines:.0} lines a second | logged | not logged | ratio | rounds |"
-        );
-        println!("|---|---|---|---|---|");
-        let (off, bare_off) = (median(off), median(bare_off));
-        row("machine, its host reads", healthy, off);
-        row("machine, its host is stalled", median(stalled), off);
-        row("bare, `cat` reads", median(bare_on), bare_off);
+        let lines = share * healthy.median_figure();
+        let what = format!("transactions a second, {lines:.0} lines a second");
+        header(&what, "logged", "not logged");
+        healthy.print("machine, its host reads", whole);
+        stalled.print("machine, its host is stalled", whole);
+        baseline.print("bare, `cat` reads", whole);
+        println!();
     }
     Ok(())
 }
 
-fn median(mut figures: Vec<f64>) -> f64 {
+/// Pairs of one round each, taken one right after the other.
+#[derive(Debug, Default)]
+struct Series(Vec<(f64, f64)>);
+
+impl Series {
+    fn push(&mut self, figure: f64, baseline: f64) {
+        self.0.push((figure, baseline));
+    }
+
+    fn median_figure(&self) -> f64 {
+        let figures = sorted(self.0.iter().map(|(figure, _)| *figure));
+        figures[figures.len() / 2]
+    }
+
+    /// The ratio is the median of the rounds' own: what else runs on a host changes from one round to
+    /// the next. How far the middle half of them lies apart says how much it did.
+    fn print(&self, what: &str, shown: impl Fn(f64) -> String) {
+        let of = |column: fn(&(f64, f64)) -> f64| sorted(self.0.iter().map(column));
+        let figures = of(|(figure, _)| *figure);
+        let baselines = of(|(_, baseline)| *baseline);
+        let ratios = of(|(figure, baseline)| figure / baseline);
+        let at = |sorted: &[f64], quarter: usize| sorted[(sorted.len() - 1) * quarter / 4];
+        println!(
+            "| {what} | {} | {} | **{:.2}** ({:.2} to {:.2}) | {} |",
+            shown(at(&figures, 2)),
+            shown(at(&baselines, 2)),
+            at(&ratios, 2),
+            at(&ratios, 1),
+            at(&ratios, 3),
+            self.0.len()
+        );
+    }
+}
+
+fn sorted(figures: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut figures: Vec<f64> = figures.collect();
     figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
+    figures
+}
+
+fn whole(figure: f64) -> String {
+    format!("{figure:.0}")
+}
+
+fn header(what: &str, figure: &str, baseline: &str) {
+    println!("| {what} | {figure} | {baseline} | ratio (middle half) | rounds |");
+    println!("|---|---|---|---|---|");
 }
