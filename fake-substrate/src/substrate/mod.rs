@@ -4,6 +4,7 @@
 //! that another one made.
 
 mod create;
+mod object_storage;
 pub mod service;
 mod sweep;
 
@@ -20,9 +21,11 @@ use crate::names::{MachineName, SubstrateName};
 use crate::owner::Owner;
 use crate::ports::PortError;
 use crate::progress::Progress;
+use crate::s3::client::ClientError;
 use crate::until::{Budget, Ended, Look, OutOfTime, until};
 
 pub use create::Order;
+pub use object_storage::S3;
 pub use sweep::{Swept, sweep};
 
 /// A substrate whose service runs.
@@ -61,6 +64,9 @@ pub enum SubstrateError {
     /// A step that must not be cut in half was.
     #[error("a change of substrate {0} was cut short\nHINT: `fake-substrate up` completes it")]
     CutShort(SubstrateName),
+    /// A client of the object storage could not be made.
+    #[error(transparent)]
+    S3(#[from] ClientError),
     /// No address is left.
     #[error(transparent)]
     Exhausted(#[from] Exhausted),

@@ -1,0 +1,81 @@
+//! Bodies that are cut, or slow.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _, stream};
+use s3s::stream::{ByteStream, DynByteStream};
+use s3s::{Body, StdError};
+
+use crate::serve::clock;
+
+use super::line::Shears;
+
+type Piece = Result<Bytes, StdError>;
+
+/// A body that ends in a reset once so many bytes of it have passed.
+pub(super) fn cut(body: Body, after: u64, shears: Shears) -> Body {
+    let state = (body, after);
+    pieces(stream::unfold(state, move |(mut body, left)| {
+        let shears = shears.clone();
+        async move {
+            if left == 0 {
+                shears.cut();
+                let reset = io::Error::from(io::ErrorKind::ConnectionReset);
+                return Some((Err(reset.into()), (body, 0)));
+            }
+            let piece = match body.next().await? {
+                Ok(piece) => piece,
+                Err(error) => return Some((Err(error), (body, left))),
+            };
+            let some = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
+            Some((Ok(piece.slice(..some)), (body, left - some as u64)))
+        }
+    }))
+}
+
+/// A body of which so many bytes pass in a second.
+pub(super) fn slowed(body: Body, rate: u64) -> Body {
+    const BEATS: u64 = 10;
+    let step = usize::try_from(rate / BEATS).unwrap_or(usize::MAX).max(1);
+    let state = (body, Bytes::new());
+    pieces(stream::unfold(
+        state,
+        move |(mut body, mut rest)| async move {
+            while rest.is_empty() {
+                rest = match body.next().await? {
+                    Ok(piece) => piece,
+                    Err(error) => return Some((Err(error), (body, rest))),
+                };
+            }
+            clock::passes(Duration::from_millis(1000 / BEATS)).await;
+            let piece = rest.split_to(step.min(rest.len()));
+            Some((Ok(piece), (body, rest)))
+        },
+    ))
+}
+
+/// Reads a body to its end and forgets it.
+pub(super) async fn drain(mut body: Body) {
+    while let Some(Ok(_piece)) = body.next().await {}
+}
+
+fn pieces(stream: impl Stream<Item = Piece> + Send + Sync + 'static) -> Body {
+    let dynamic: DynByteStream = Box::pin(Pieces(Box::pin(stream)));
+    Body::from(dynamic)
+}
+
+struct Pieces(Pin<Box<dyn Stream<Item = Piece> + Send + Sync>>);
+
+impl Stream for Pieces {
+    type Item = Piece;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Piece>> {
+        self.0.as_mut().poll_next(context)
+    }
+}
+
+impl ByteStream for Pieces {}
