@@ -257,6 +257,50 @@ mod tests {
         assert_eq!(faults.strike(any), Some(put));
     }
 
+    /// What the substrate's log says meanwhile, without the clock.
+    fn logged(story: impl FnOnce(&Faults)) -> String {
+        #[derive(Clone, Default)]
+        struct Log(std::sync::Arc<Mutex<Vec<u8>>>);
+        impl std::io::Write for Log {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().unwrap().extend(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .without_time()
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || story(&Faults::new(|| 7)));
+        String::from_utf8(log.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn the_log_has_one_line_for_a_start_and_one_for_an_end() {
+        let log = logged(|faults| {
+            faults.add(times(refusing(503, Operation::Put), 2));
+            let cleared = faults.add(times(refusing(500, Operation::Get), 0)).id;
+            faults.strike(any);
+            faults.strike(any);
+            faults.strike(any);
+            faults.clear(cleared).unwrap();
+        });
+        let expected = [
+            "fault 1 starts: s3 refuse with 503 on put, 2 times",
+            "fault 2 starts: s3 refuse with 500 on get, until it is cleared",
+            "fault 1 ends: s3 refuse with 503 on put, used up; it struck 2 times",
+            "fault 2 ends: s3 refuse with 500 on get, cleared; it struck once",
+        ];
+        let expected = expected.map(|line| format!(" INFO fake_substrate::fault: {line}\n"));
+        assert_eq!(log, expected.concat());
+    }
+
     #[test]
     fn a_number_is_never_given_twice() {
         let faults = Faults::new(|| 7);

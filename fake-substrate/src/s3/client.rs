@@ -130,14 +130,7 @@ impl Client {
 
     async fn send_body(&self, call: Call<'_>, body: Option<Body>) -> Result<Answer, ClientError> {
         let host = self.endpoint.trim_start_matches("http://");
-        let seconds = i64::try_from(clock::unix_ms() / 1000).unwrap_or(i64::MAX);
-        let now = OffsetDateTime::from_unix_timestamp(seconds);
-        let signed = Signed::new(
-            &call,
-            &self.bucket,
-            host,
-            now.unwrap_or(OffsetDateTime::UNIX_EPOCH),
-        );
+        let signed = Signed::new(&call, &self.bucket, host, now());
         let mut request = self
             .http
             .request(
@@ -162,6 +155,23 @@ impl Client {
             headers: response.headers().clone(),
             body: response.bytes().await.map_err(unanswered)?.to_vec(),
         })
+    }
+
+    /// A URL that gets an object without a key for an hour, from whoever finds the object storage at
+    /// `endpoint`.
+    pub fn presigned_get(&self, endpoint: &str, key: &str) -> String {
+        const EXPIRES: &str = "3600";
+        let host = endpoint.trim_start_matches("http://");
+        let date = amz_date(now());
+        let credential = format!("{}/{}", self.keys.access_key, scope(&date));
+        let path = format!("/{}/{}", self.bucket, url_encoded(key));
+        let query = format!(
+            "X-Amz-Algorithm={ALGORITHM}&X-Amz-Credential={}&X-Amz-Date={date}&X-Amz-Expires={EXPIRES}&X-Amz-SignedHeaders=host",
+            value_encoded(&credential)
+        );
+        let canonical = format!("GET\n{path}\n{query}\nhost:{host}\n\nhost\n{UNSIGNED}");
+        let signature = signature(&self.keys, &date, &canonical);
+        format!("{endpoint}{path}?{query}&X-Amz-Signature={signature}")
     }
 
     /// PutObject.
@@ -191,6 +201,7 @@ impl Client {
     }
 }
 
+const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 /// The body is not part of the signature: it goes over a network of our own.
 const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
 const SIGNED_HEADERS: &str = "host;x-amz-content-sha256;x-amz-date";
@@ -213,15 +224,7 @@ impl Signed {
             .collect();
         pairs.sort();
         let query = pairs.join("&");
-        let date = format!(
-            "{:04}{:02}{:02}T{:02}{:02}{:02}Z",
-            now.year(),
-            u8::from(now.month()),
-            now.day(),
-            now.hour(),
-            now.minute(),
-            now.second()
-        );
+        let date = amz_date(now);
         let canonical = format!(
             "{}\n{path}\n{query}\nhost:{host}\nx-amz-content-sha256:{UNSIGNED}\nx-amz-date:{date}\n\n{SIGNED_HEADERS}\n{UNSIGNED}",
             call.method
@@ -242,20 +245,46 @@ impl Signed {
     }
 
     fn authorization(&self, keys: &Keys) -> String {
-        let day = &self.date[..8];
-        let scope = format!("{day}/{REGION}/s3/aws4_request");
-        let digest = hex(digest(&SHA256, self.canonical.as_bytes()).as_ref());
-        let to_sign = format!("AWS4-HMAC-SHA256\n{}\n{scope}\n{digest}", self.date);
-        let mut key = format!("AWS4{}", keys.secret_key).into_bytes();
-        for part in [day, REGION, "s3", "aws4_request"] {
-            key = mac(&key, part);
-        }
         format!(
-            "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={SIGNED_HEADERS}, Signature={}",
+            "{ALGORITHM} Credential={}/{}, SignedHeaders={SIGNED_HEADERS}, Signature={}",
             keys.access_key,
-            hex(&mac(&key, &to_sign))
+            scope(&self.date),
+            signature(keys, &self.date, &self.canonical)
         )
     }
+}
+
+/// `20261124T110000Z`.
+fn amz_date(now: OffsetDateTime) -> String {
+    format!(
+        "{:04}{:02}{:02}T{:02}{:02}{:02}Z",
+        now.year(),
+        u8::from(now.month()),
+        now.day(),
+        now.hour(),
+        now.minute(),
+        now.second()
+    )
+}
+
+fn now() -> OffsetDateTime {
+    let seconds = i64::try_from(clock::unix_ms() / 1000).unwrap_or(i64::MAX);
+    OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+fn scope(date: &str) -> String {
+    format!("{}/{REGION}/s3/aws4_request", &date[..8])
+}
+
+fn signature(keys: &Keys, date: &str, canonical: &str) -> String {
+    let scope = scope(date);
+    let digest = hex(digest(&SHA256, canonical.as_bytes()).as_ref());
+    let to_sign = format!("{ALGORITHM}\n{date}\n{scope}\n{digest}");
+    let mut key = format!("AWS4{}", keys.secret_key).into_bytes();
+    for part in scope.split('/') {
+        key = mac(&key, part);
+    }
+    hex(&mac(&key, &to_sign))
 }
 
 fn mac(key: &[u8], text: &str) -> Vec<u8> {
