@@ -69,7 +69,7 @@ pub use scenario::{Failed, Outcome, scenario};
 pub use spec::Spec;
 pub use sql::{Door, Session};
 pub use stopped::Stopped;
-pub use stopwatch::{Encrypted, Idle};
+pub use stopwatch::{Encrypted, Idle, timed};
 pub use validity::Loaded;
 pub use vm::Vm;
 pub use world::World;

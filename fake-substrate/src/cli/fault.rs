@@ -92,7 +92,7 @@ impl Fault {
                 let (id, fault) = (standing.id, &standing.fault);
                 let times = times(&standing);
                 answer(&format!(
-                    "fault {id}: {fault}, {times}\nends with: fake-substrate fault clear {id}"
+                    "fault {id}: {fault}, ends {times}; `fault clear {id}` ends it at once"
                 ))
             }
             Self::Ls { json } => ls(admin, json).await,

@@ -3,7 +3,8 @@
 
 use std::fmt;
 
-use hyper::{HeaderMap, Method, StatusCode};
+pub use hyper::Method;
+use hyper::{HeaderMap, StatusCode};
 use reqwest::Body;
 use ring::digest::{SHA256, digest};
 use ring::hmac;
@@ -116,6 +117,15 @@ impl Client {
             bucket: bucket.to_owned(),
             keys,
         })
+    }
+
+    /// The same for a bucket of that name elsewhere, with the same keys.
+    #[must_use]
+    pub fn at(&self, endpoint: &str) -> Self {
+        Self {
+            endpoint: endpoint.to_owned(),
+            ..self.clone()
+        }
     }
 
     /// Makes a call.
