@@ -2,12 +2,13 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
-use s3s::stream::{ByteStream, DynByteStream};
+use s3s::stream::{ByteStream, DynByteStream, RemainingLength};
 use s3s::{Body, StdError};
 
 use crate::serve::clock;
@@ -58,13 +59,45 @@ pub(super) fn slowed(body: Body, rate: u64) -> Body {
     ))
 }
 
-/// Reads a body to its end and forgets it.
-pub(super) async fn drain(mut body: Body) {
-    while let Some(Ok(_piece)) = body.next().await {}
+/// A body for the service, and what the service leaves of it.
+pub(super) fn shared(body: Body) -> (Body, Rest) {
+    let body = Arc::new(Mutex::new(body));
+    let dynamic: DynByteStream = Box::pin(Shared(Arc::clone(&body)));
+    (Body::from(dynamic), Rest(body))
+}
+
+/// What the service did not read.
+pub(super) struct Rest(Arc<Mutex<Body>>);
+
+impl Rest {
+    /// Reads it to its end and forgets it. An answer that comes while the client still sends makes
+    /// hyper close the connection: the client sees a broken pipe, no reason, and sends it all again.
+    pub(super) async fn drain(self) {
+        let mut rest = Shared(self.0);
+        while let Some(Ok(_piece)) = rest.next().await {}
+    }
+}
+
+struct Shared(Arc<Mutex<Body>>);
+
+impl Stream for Shared {
+    type Item = Piece;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Piece>> {
+        let mut body = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        body.poll_next_unpin(context)
+    }
+}
+
+impl ByteStream for Shared {
+    fn remaining_length(&self) -> RemainingLength {
+        let body = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        body.remaining_length()
+    }
 }
 
 fn pieces(stream: impl Stream<Item = Piece> + Send + Sync + 'static) -> Body {
-    let dynamic: DynByteStream = Box::pin(Pieces(Box::pin(stream)));
+    let dynamic: DynByteStream = Box::pin(Pieces(Box::pin(stream.fuse())));
     Body::from(dynamic)
 }
 

@@ -12,7 +12,7 @@ use s3s::{Body, HttpError, S3Error, S3ErrorCode, StdError};
 use crate::fault::{Fault, Faults};
 use crate::serve::clock;
 
-use super::body::{cut, drain, slowed};
+use super::body::{cut, shared, slowed};
 use super::faults::{Asked, Verdict};
 use super::line::Shears;
 
@@ -40,8 +40,8 @@ impl Door {
         match verdict {
             None => self.serve(request).await,
             Some(Verdict::Refuse { status }) => {
-                // An answer before the end of the body makes clients send it twice.
-                drain(request.into_body()).await;
+                let (_unread, body) = shared(request.into_body());
+                body.drain().await;
                 Ok(refusal(status)?)
             }
             Some(Verdict::Delay { ms }) => {
@@ -78,7 +78,13 @@ impl Door {
     }
 
     async fn serve(&self, request: Request<Body>) -> Result<Response<Body>, StdError> {
-        self.service.call(request).await.map_err(StdError::from)
+        let (head, body) = request.into_parts();
+        let (body, rest) = shared(body);
+        let response = self.service.call(Request::from_parts(head, body)).await?;
+        if !response.status().is_success() {
+            rest.drain().await;
+        }
+        Ok(response)
     }
 }
 

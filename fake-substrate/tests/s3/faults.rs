@@ -1,4 +1,6 @@
 //! Every fault of object storage: that it breaks what it says and nothing else, and that it ends.
+//!
+//! On several threads: a guard waits on the one that drops it, and the substrate answers on another.
 
 use fake_substrate::admin::AdminError;
 use fake_substrate::fault::{Fault, NewFault};
@@ -11,7 +13,7 @@ use super::Serving;
 /// Longer than any test: what finishes under such a fault was not met by it.
 const AN_HOUR_MS: u64 = 3_600_000;
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_refused_request_is_not_carried_out_and_the_next_one_is() {
     let dir = tempfile::tempdir().expect("a folder");
     let Serving { s3, client, .. } = &Serving::start(dir.path()).await;
@@ -48,7 +50,7 @@ async fn a_refused_request_is_not_carried_out_and_the_next_one_is() {
         .expect("one that was used up is healed");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_has_the_status_that_was_asked_for() {
     let dir = tempfile::tempdir().expect("a folder");
     let Serving { s3, client, .. } = &Serving::start(dir.path()).await;
@@ -60,7 +62,7 @@ async fn a_refusal_has_the_status_that_was_asked_for() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lost_reply_is_of_a_request_that_was_carried_out() {
     let dir = tempfile::tempdir().expect("a folder");
     let Serving { s3, client, .. } = &Serving::start(dir.path()).await;
@@ -80,7 +82,7 @@ async fn a_lost_reply_is_of_a_request_that_was_carried_out() {
     assert_eq!(again.status, StatusCode::PRECONDITION_FAILED);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reset_upload_leaves_what_was_there() {
     let dir = tempfile::tempdir().expect("a folder");
     let Serving { s3, client, .. } = &Serving::start(dir.path()).await;
@@ -99,7 +101,7 @@ async fn a_reset_upload_leaves_what_was_there() {
     assert!(again.expect("the fault has ended").status.is_success());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reset_download_is_not_taken_for_a_short_object() {
     let dir = tempfile::tempdir().expect("a folder");
     let Serving { s3, client, .. } = &Serving::start(dir.path()).await;
@@ -117,7 +119,7 @@ async fn a_reset_download_is_not_taken_for_a_short_object() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_delayed_request_waits_and_holds_up_nobody_else() {
     let dir = tempfile::tempdir().expect("a folder");
     let Serving { s3, client, .. } = &Serving::start(dir.path()).await;
@@ -152,7 +154,7 @@ async fn a_delayed_request_waits_and_holds_up_nobody_else() {
     drop(briefly);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_slow_body_is_still_under_way_when_others_are_done() {
     let dir = tempfile::tempdir().expect("a folder");
     let Serving { s3, client, .. } = &Serving::start(dir.path()).await;
@@ -185,7 +187,6 @@ async fn a_slow_body_is_still_under_way_when_others_are_done() {
     drop(slowing);
 }
 
-// A guard waits on the thread that drops it: here the substrate needs another one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guard_heals_when_its_scope_ends() {
     let dir = tempfile::tempdir().expect("a folder");
@@ -214,7 +215,7 @@ async fn a_guard_heals_when_its_scope_ends() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn faults_are_listed_and_cleared_over_http() {
     let dir = tempfile::tempdir().expect("a folder");
     let Serving { admin, client, .. } = &Serving::start(dir.path()).await;
@@ -260,7 +261,7 @@ async fn faults_are_listed_and_cleared_over_http() {
     assert!(client.get("k").await.is_ok());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_fault_that_cannot_be_is_refused() {
     let dir = tempfile::tempdir().expect("a folder");
     let Serving { s3, admin, .. } = &Serving::start(dir.path()).await;

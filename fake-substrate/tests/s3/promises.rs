@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use fake_substrate::s3::client::{Answer, Call, ClientError};
+use fake_substrate::fault::Guard;
+use fake_substrate::s3::client::{Answer, Call, Client, ClientError};
 use fake_substrate::s3::faults::Operation;
 use fake_substrate::until::{self, Budget, Look};
 use futures_util::future::join_all;
@@ -18,6 +19,12 @@ use tokio_rustls::TlsConnector;
 use super::Serving;
 
 const WRITERS: usize = 32;
+
+/// Every body takes so long that all of them are under way before the first is there.
+async fn overlapping(substrate: &Serving) -> Guard {
+    let slow = substrate.s3.slow(Operation::Put, 500_000).start().await;
+    slow.expect("started")
+}
 
 fn with(condition: &'static str, value: &str, body: String) -> Call<'static> {
     Call::new(Method::PUT, "wal/0001")
@@ -47,6 +54,7 @@ async fn of_many_writers_that_want_nothing_there_exactly_one_wins() {
     let dir = tempfile::tempdir().expect("a folder");
     let substrate = Serving::start(dir.path()).await;
     let body = |writer: usize| format!("{writer:02}").repeat(50_000);
+    let _overlapping = overlapping(&substrate).await;
     let writes = (0..WRITERS).map(|writer| {
         substrate
             .client
@@ -99,10 +107,15 @@ async fn of_many_completions_that_want_nothing_there_exactly_one_wins() {
     });
     let winner = the_winner(join_all(completions).await);
     let stored = substrate.client.get("wal/0001").await.expect("an answer");
-    assert_eq!(stored.body, format!("part of {winner}").into_bytes());
+    assert!(stored.body == part_of(winner), "another one's bytes");
     // Who lost may try again under another condition: its parts are there.
     assert_eq!(entries(&dir.path().join("s3/uploads")), 7);
     substrate.stop().await;
+}
+
+/// So much that putting it together takes a while.
+fn part_of(writer: usize) -> Vec<u8> {
+    format!("{writer:02}").repeat(2 << 20).into_bytes()
 }
 
 /// An upload with its one part; its id, and the part's ETag.
@@ -118,7 +131,7 @@ async fn uploaded(substrate: &Serving, writer: usize) -> (String, String) {
     let part = Call::new(Method::PUT, "wal/0001")
         .query("uploadId", id.as_str())
         .query("partNumber", "1")
-        .body(format!("part of {writer}"));
+        .body(part_of(writer));
     let part = substrate.client.send(part).await.expect("an answer");
     let etag = part.headers["etag"].to_str().expect("text").to_owned();
     (id, etag)
@@ -146,6 +159,26 @@ async fn an_upload_that_dies_leaves_what_was_there_and_nothing_else() {
     // The server learns of a client's death when it reads next.
     let incoming = dir.path().join("s3/incoming");
     until("nothing remains", async || entries(&incoming) == 0).await;
+    substrate.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_refused_in_the_middle_of_an_upload_learns_why_and_may_go_on() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let substrate = Serving::start(dir.path()).await;
+    let keys = substrate.s3.keys.clone();
+    let nowhere = Client::new(&substrate.s3.host_endpoint, "not-there", keys).expect("a client");
+    // The refusal needs nothing of the body, and most of it is still to be read then.
+    let _slowly = overlapping(&substrate).await;
+    let uploads = (0..WRITERS).map(async |_writer| {
+        let refused = nowhere.put("wal/0001", vec![b'x'; 100_000]).await;
+        let said = String::from_utf8(refused.expect("an answer").body).expect("text");
+        assert!(said.contains("<Code>NoSuchBucket</Code>"), "{said}");
+        // Over the same connection.
+        let after = nowhere.head("wal/0001").await.expect("an answer");
+        assert_eq!(after.status, StatusCode::NOT_FOUND);
+    });
+    join_all(uploads).await;
     substrate.stop().await;
 }
 
