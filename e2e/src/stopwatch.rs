@@ -35,6 +35,13 @@ impl Stopwatch {
     }
 }
 
+/// How long that takes.
+pub async fn timed<T>(work: impl Future<Output = Result<T>>) -> Result<Duration> {
+    let watch = Stopwatch::start();
+    work.await?;
+    Ok(watch.elapsed())
+}
+
 /// Whether a server speaks TLS: one fresh from initdb does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encrypted {

@@ -4,9 +4,11 @@
 //! start their machines through the same modules, so that what is tested is what `up` does.
 
 pub mod admin;
+pub mod authority;
 pub mod certificates;
 pub mod command;
 pub mod docker;
+pub mod fault;
 pub mod image;
 pub mod labels;
 pub mod link;
@@ -19,6 +21,7 @@ pub mod names;
 pub mod owner;
 pub mod ports;
 pub mod progress;
+pub mod s3;
 pub mod serve;
 pub mod substrate;
 pub mod until;

@@ -32,23 +32,14 @@ struct Substrate {
 
 impl Substrate {
     async fn start(state_dir: &Path) -> Self {
-        let loopback = || TcpListener::bind("127.0.0.1:0");
-        let (mmds, link, admin) = (
-            loopback().await.expect("a port"),
-            loopback().await.expect("a port"),
-            loopback().await.expect("a port"),
-        );
+        let token = AdminToken::new(TOKEN).expect("a token");
+        let options = ServeOptions::on_loopback(state_dir.to_owned(), token).await;
+        let options = options.expect("ports");
+        let address = |listener: &TcpListener| listener.local_addr().expect("an address");
         let (stop, stopped) = oneshot::channel();
-        let link_address = link.local_addr().expect("an address");
-        let mmds_address = mmds.local_addr().expect("an address");
-        let admin_url = format!("http://{}/", admin.local_addr().expect("an address"));
-        let options = ServeOptions {
-            mmds_listener: mmds,
-            link_listener: link,
-            admin_listener: admin,
-            state_dir: state_dir.to_owned(),
-            admin_token: AdminToken::new(TOKEN).expect("a token"),
-        };
+        let link_address = address(&options.link_listener);
+        let mmds_address = address(&options.mmds_listener);
+        let admin_url = format!("http://{}/", address(&options.admin_listener));
         let serving = tokio::spawn(serve::run(options, async {
             stopped.await.expect("the test stops it");
         }));

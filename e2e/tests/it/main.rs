@@ -16,6 +16,7 @@ mod hooks;
 mod image_swap;
 mod link;
 mod login;
+mod object_storage;
 mod plain_docker;
 mod refusal;
 mod resize;

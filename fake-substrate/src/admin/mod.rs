@@ -5,6 +5,7 @@
 //! its own password and tier; so every route but `/health` wants the bearer token that only the
 //! host knows.
 
+mod fault;
 mod link;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use fault::S3Access;
 pub use link::{KeptLine, LinkMode, LinkModeChange, LinkReport, LinkState, LogPage, LogQuery};
 
 /// What a machine reads under `/latest/meta-data/`.
@@ -210,6 +212,11 @@ impl AdminClient {
             base_url,
             token,
         })
+    }
+
+    /// The same with connections of its own: those of another runtime cannot be waited for.
+    pub(crate) fn afresh(&self) -> Result<Self, AdminError> {
+        Self::new(self.base_url.clone(), self.token.clone())
     }
 
     /// Answers when the substrate serves. The only route that needs no token.

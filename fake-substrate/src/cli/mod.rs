@@ -2,6 +2,7 @@
 
 mod down;
 mod error;
+mod fault;
 mod fork;
 mod image;
 mod lifecycle;
@@ -63,6 +64,9 @@ enum Command {
     Logs(logs::Logs),
     /// One control request to a machine, its answer as JSON
     Rpc(rpc::Rpc),
+    /// What is broken on purpose
+    #[command(subcommand)]
+    Fault(fault::Fault),
     /// The images that machines boot
     #[command(subcommand)]
     Image(image::Image),
@@ -123,6 +127,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Crash(named) => named.crash(&site).await.map(done),
         Command::Logs(logs) => logs.run(&site).await.map(done),
         Command::Rpc(rpc) => rpc.run(&site).await,
+        Command::Fault(fault) => fault.run(&site).await.map(done),
         Command::Image(image) => image.run(&site).await.map(done),
         Command::Down(down) => down.run(&site).await.map(done),
         Command::Serve(serve) => serve.run().await.map(done),
@@ -171,6 +176,15 @@ mod tests {
             "fake-substrate logs -n 10 --container db",
             "fake-substrate rpc db health",
             "fake-substrate rpc db set_sync_standbys names=[] --deadline 5",
+            "fake-substrate fault add s3 refuse --status 503 --on put --key wal/* --times 3",
+            "fake-substrate fault add s3 refuse",
+            "fake-substrate fault add s3 delay --ms 500 --on Get",
+            "fake-substrate fault add s3 reset --on upload-part",
+            "fake-substrate fault add s3 lose-reply --on put --times 1",
+            "fake-substrate fault add s3 slow --rate 65536",
+            "fake-substrate fault ls --json",
+            "fake-substrate fault clear 3",
+            "fake-substrate fault clear",
             "fake-substrate image build",
             "fake-substrate image ls",
             "fake-substrate image pins --update",
@@ -188,7 +202,7 @@ mod tests {
             "flush",
             "lose-host",
             "rehome",
-            "fault",
+            "fault add partition",
         ] {
             assert!(
                 parse(&format!("fake-substrate {word} db")).is_err(),
@@ -207,6 +221,10 @@ mod tests {
             "fake-substrate up --name DB",
             "fake-substrate up --set lower=x",
             "fake-substrate --substrate a.b up",
+            "fake-substrate fault add s3 refuse --status 200",
+            "fake-substrate fault add s3 refuse --on write",
+            "fake-substrate fault add s3 refuse --times 0",
+            "fake-substrate fault add s3 slow --rate 0",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 
 use fake_substrate::admin::AdminToken;
 use fake_substrate::link;
+use fake_substrate::s3;
 use fake_substrate::serve::{self, ServeOptions};
 use fake_substrate::substrate::service;
 
@@ -24,6 +25,12 @@ pub(crate) struct Serve {
     /// Where machines link: the port of the host's vsock, over TCP
     #[arg(long, default_value_t = link::HOST_LINK)]
     link_port: u16,
+    /// Where machines find object storage
+    #[arg(long, default_value_t = s3::PORT)]
+    s3_port: u16,
+    /// The same with TLS
+    #[arg(long, default_value_t = s3::TLS_PORT)]
+    s3_tls_port: u16,
     /// Where the host changes it
     #[arg(long, default_value_t = service::ADMIN_PORT)]
     admin_port: u16,
@@ -52,6 +59,8 @@ impl Serve {
             // Every address: 169.254.169.254 may be attached after the start.
             mmds_listener: listen(self.mmds_port).await?,
             link_listener: listen(self.link_port).await?,
+            s3_listener: listen(self.s3_port).await?,
+            s3_tls_listener: listen(self.s3_tls_port).await?,
             admin_listener: listen(self.admin_port).await?,
             state_dir: self.state_dir,
             admin_token: AdminToken::new(self.admin_token)?,

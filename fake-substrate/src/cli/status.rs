@@ -8,11 +8,12 @@ use serde::Serialize;
 
 use fake_substrate::admin::LinkReport;
 use fake_substrate::docker::volume::Volume;
+use fake_substrate::fault::Standing;
 use fake_substrate::labels;
 use fake_substrate::login;
 use fake_substrate::machine::state::State;
 use fake_substrate::machine::{Machine, View};
-use fake_substrate::substrate::{self, Substrate, SubstrateError};
+use fake_substrate::substrate::{self, S3, Substrate, SubstrateError};
 
 use super::{CliError, Site, answer};
 
@@ -28,8 +29,23 @@ struct Everything {
     substrate: String,
     /// `null` when there is none, `false` when it does not answer.
     running: Option<bool>,
+    /// `null` when it does not run.
+    s3: Option<S3Line>,
+    /// What is broken on purpose.
+    faults: Vec<Standing>,
     machines: Vec<MachineLine>,
     volumes: Vec<VolumeLine>,
+}
+
+/// Where object storage is found. The secret key is not part of a status.
+#[derive(Debug, Serialize)]
+struct S3Line {
+    machine_endpoint: String,
+    machine_tls_endpoint: String,
+    host_endpoint: String,
+    host_tls_endpoint: String,
+    bucket: &'static str,
+    access_key: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -86,6 +102,13 @@ async fn gather(site: &Site) -> Result<Everything, CliError> {
         Some(service) => Some(service.admin().health().await.is_ok()),
         None => exists.then_some(false),
     };
+    let (s3, faults) = match &service {
+        Some(service) => (
+            service.s3().await.ok().map(S3Line::of),
+            service.admin().faults().await.unwrap_or_default(),
+        ),
+        None => (None, Vec::new()),
+    };
     let views = substrate::views(docker, substrate).await?;
     let lines = views.into_iter().map(|view| {
         let machine = service
@@ -99,12 +122,27 @@ async fn gather(site: &Site) -> Result<Everything, CliError> {
     Ok(Everything {
         substrate: substrate.to_string(),
         running,
+        s3,
+        faults,
         volumes: volumes
             .iter()
             .map(|volume| VolumeLine::of(volume, in_use(volume)))
             .collect(),
         machines,
     })
+}
+
+impl S3Line {
+    fn of(s3: S3) -> Self {
+        Self {
+            machine_endpoint: s3.machine_endpoint,
+            machine_tls_endpoint: s3.machine_tls_endpoint,
+            host_endpoint: s3.host_endpoint,
+            host_tls_endpoint: s3.host_tls_endpoint,
+            bucket: s3.bucket,
+            access_key: s3.keys.access_key,
+        }
+    }
 }
 
 impl MachineLine {
@@ -185,6 +223,19 @@ impl Everything {
             Some(true) => format!("substrate {}: running", self.substrate),
         };
         let mut parts = vec![substrate];
+        if let Some(s3) = &self.s3 {
+            parts[0].push_str(&format!(
+                "\nobject storage: bucket {} at {} and {}, for machines {} and {}",
+                s3.bucket,
+                s3.host_endpoint,
+                s3.host_tls_endpoint,
+                s3.machine_endpoint,
+                s3.machine_tls_endpoint
+            ));
+        }
+        for Standing { id, fault, .. } in &self.faults {
+            parts[0].push_str(&format!("\nfault {id}: {fault}"));
+        }
         if !self.machines.is_empty() {
             parts.push(self.machine_table(terminal));
         }
@@ -251,7 +302,7 @@ impl Everything {
 }
 
 /// Lines for a person, columns for a pipe.
-fn table(terminal: bool) -> Table {
+pub(super) fn table(terminal: bool) -> Table {
     let mut table = Table::new();
     table.load_style(if terminal {
         presets::UTF8_HORIZONTAL_ONLY

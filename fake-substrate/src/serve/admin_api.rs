@@ -24,7 +24,8 @@ type Shared = State<Arc<Machines>>;
 /// Every success is JSON; "done" is `null`.
 pub(super) type Done = Result<Json<()>, ApiError>;
 
-pub(super) fn router(machines: Arc<Machines>, token: AdminToken) -> Router {
+/// `platform` are the routes about the substrate itself.
+pub(super) fn router(machines: Arc<Machines>, platform: Router, token: AdminToken) -> Router {
     Router::new()
         .route("/machines", get(list))
         .route("/machines/{name}", put(register).delete(forget))
@@ -34,6 +35,7 @@ pub(super) fn router(machines: Arc<Machines>, token: AdminToken) -> Router {
         .merge(link_api::routes())
         .fallback(no_route)
         .with_state(machines)
+        .merge(platform)
         .layer(middleware::from_fn_with_state(token, require_token))
         // Outside the token: it tells nothing but that somebody is home.
         .route("/health", get(async || Json(())))

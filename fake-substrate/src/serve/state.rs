@@ -29,7 +29,7 @@ pub enum StateError {
         source: io::Error,
     },
     /// The file is there and is not what this version wrote.
-    #[error("{} is not a list of machines\nHINT: it is kept as it is; move it away, and register the machines again with `fake-substrate up`", path.display())]
+    #[error("{} is not what this program writes there\nHINT: it is kept as it is; move it away, and `fake-substrate up` makes a new one", path.display())]
     Foreign {
         /// The file.
         path: PathBuf,
@@ -60,32 +60,35 @@ impl StateFile {
         }
     }
 
-    /// Temp file, fsync, rename, fsync of the folder (contract 3).
     pub(super) fn save(&self, registry: &Registry) -> Result<(), StateError> {
         let path = self.path();
-        let temp = self.dir.join(".machines.json.new");
-        let text = serde_json::to_vec_pretty(registry).map_err(|source| StateError::Foreign {
-            path: path.clone(),
-            source,
-        })?;
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temp)
-            .map_err(failed("create", &temp))?;
-        file.write_all(&text).map_err(failed("write", &temp))?;
-        file.sync_all().map_err(failed("sync", &temp))?;
-        fs::rename(&temp, &path).map_err(failed("rename to", &path))?;
-        File::open(&self.dir)
-            .and_then(|dir| dir.sync_all())
-            .map_err(failed("sync", &self.dir))
+        let text = serde_json::to_vec_pretty(registry)
+            .map_err(|source| StateError::Foreign { path, source })?;
+        write_private(&self.dir, FILE, &text)
     }
 
     fn path(&self) -> PathBuf {
         self.dir.join(FILE)
     }
+}
+
+/// Temp file, fsync, rename, fsync of the folder (contract 3). For its owner's eyes alone.
+pub(crate) fn write_private(dir: &Path, name: &str, text: &[u8]) -> Result<(), StateError> {
+    let path = dir.join(name);
+    let temp = dir.join(format!(".{name}.new"));
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&temp)
+        .map_err(failed("create", &temp))?;
+    file.write_all(text).map_err(failed("write", &temp))?;
+    file.sync_all().map_err(failed("sync", &temp))?;
+    fs::rename(&temp, &path).map_err(failed("rename to", &path))?;
+    File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(failed("sync", dir))
 }
 
 fn failed(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateError {

@@ -5,6 +5,7 @@
 
 mod create;
 mod fork;
+mod object_storage;
 pub mod service;
 mod sweep;
 
@@ -21,11 +22,13 @@ use crate::names::{MachineName, SubstrateName};
 use crate::owner::Owner;
 use crate::ports::PortError;
 use crate::progress::Progress;
+use crate::s3::client::ClientError;
 use crate::until::{Budget, Ended, Look, OutOfTime, until};
 use crate::volume::copy::CopyError;
 
 pub use create::Order;
 pub use fork::Forked;
+pub use object_storage::S3;
 pub use sweep::{Swept, sweep};
 
 /// A substrate whose service runs.
@@ -90,6 +93,9 @@ pub enum SubstrateError {
     /// A volume could not be copied.
     #[error(transparent)]
     Copy(#[from] CopyError),
+    /// A client of the object storage could not be made.
+    #[error(transparent)]
+    S3(#[from] ClientError),
     /// No address is left.
     #[error(transparent)]
     Exhausted(#[from] Exhausted),

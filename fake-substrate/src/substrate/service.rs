@@ -11,6 +11,7 @@ use crate::machine::metadata::{NoRandomness, generated_password};
 use crate::machine::state::State;
 use crate::names::SubstrateName;
 use crate::owner::Owner;
+use crate::s3;
 
 use super::SubstrateError;
 
@@ -55,10 +56,12 @@ pub fn container(
             // The folder's owner comes with the copy; a blank volume would be root's.
             blank: false,
         }],
-        published: vec![Published {
-            container: ADMIN_PORT,
-            host: None,
-        }],
+        published: [ADMIN_PORT, s3::PORT, s3::TLS_PORT]
+            .map(|container| Published {
+                container,
+                host: None,
+            })
+            .into(),
         stop_timeout: std::time::Duration::from_secs(10),
         ..Default::default()
     }
