@@ -75,6 +75,10 @@ struct VolumeLine {
     machine: String,
     instance: String,
     in_use: bool,
+    /// The machine whose volume it began as a copy of.
+    parent: Option<String>,
+    /// Machines whose volumes began as copies of it.
+    forks: Vec<String>,
 }
 
 impl Status {
@@ -126,7 +130,7 @@ async fn gather(site: &Site) -> Result<Everything, CliError> {
         faults,
         volumes: volumes
             .iter()
-            .map(|volume| VolumeLine::of(volume, in_use(volume)))
+            .map(|volume| VolumeLine::of(volume, &volumes, in_use(volume)))
             .collect(),
         machines,
     })
@@ -196,12 +200,17 @@ async fn why_not_ready(machine: Option<Machine>, view: &View) -> Option<String> 
 }
 
 impl VolumeLine {
-    fn of(volume: &Volume, in_use: bool) -> Self {
-        let label = |key: &str| volume.labels.get(key).cloned().unwrap_or_default();
+    fn of(volume: &Volume, all: &[Volume], in_use: bool) -> Self {
+        let label = |key: &str| volume.labels.get(key).cloned();
+        let machine = label(labels::MACHINE).unwrap_or_default();
+        let is_fork = |other: &&Volume| other.labels.get(labels::PARENT) == Some(&machine);
+        let of_machine = |other: &Volume| other.labels.get(labels::MACHINE).cloned();
         Self {
             name: volume.name.clone(),
-            machine: label(labels::MACHINE),
-            instance: label(labels::INSTANCE),
+            forks: all.iter().filter(is_fork).filter_map(of_machine).collect(),
+            instance: label(labels::INSTANCE).unwrap_or_default(),
+            parent: label(labels::PARENT),
+            machine,
             in_use,
         }
     }
@@ -288,13 +297,17 @@ impl Everything {
 
     fn volume_table(&self, terminal: bool) -> String {
         let mut table = table(terminal);
-        table.set_header(["VOLUME", "MACHINE", "INSTANCE", "IN USE"]);
+        table.set_header([
+            "VOLUME", "MACHINE", "INSTANCE", "IN USE", "FORK OF", "FORKS",
+        ]);
         for volume in &self.volumes {
             table.add_row([
                 volume.name.clone(),
                 volume.machine.clone(),
                 volume.instance.clone(),
                 if volume.in_use { "yes" } else { "no" }.to_owned(),
+                volume.parent.clone().unwrap_or_default(),
+                volume.forks.join(" "),
             ]);
         }
         table.trim_fmt()
@@ -310,4 +323,33 @@ pub(super) fn table(terminal: bool) -> Table {
         presets::NOTHING
     });
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_volume_is_shown_with_its_parent_and_its_forks() {
+        let volume = |machine: &str, parent: Option<&str>| Volume {
+            name: format!("beyond-local.{machine}"),
+            labels: [(labels::MACHINE, Some(machine)), (labels::PARENT, parent)]
+                .into_iter()
+                .filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned())))
+                .collect(),
+        };
+        let all = [
+            volume("db", None),
+            volume("one", Some("db")),
+            volume("two", Some("db")),
+            volume("deep", Some("one")),
+        ];
+        let seen = |at: usize| {
+            let line = VolumeLine::of(&all[at], &all, true);
+            (line.parent, line.forks.join(" "))
+        };
+        assert_eq!(seen(0), (None, "one two".to_owned()));
+        assert_eq!(seen(1), (Some("db".to_owned()), "deep".to_owned()));
+        assert_eq!(seen(3), (Some("one".to_owned()), String::new()));
+    }
 }
