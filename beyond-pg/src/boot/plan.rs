@@ -348,5 +348,5 @@ fn serve(tls: &TlsFacts) -> Option<DiskStep> {
 }
 
 #[cfg(test)]
-#[path = "plan_tests.rs"]
+#[path = "plan_tests/mod.rs"]
 mod tests;

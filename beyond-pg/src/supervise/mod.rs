@@ -8,6 +8,7 @@ mod errands;
 mod fallback;
 mod machine;
 mod servers;
+mod signals;
 mod trouble;
 
 use std::cell::RefCell;
@@ -16,15 +17,13 @@ use std::future::{Future, pending};
 use std::pin::Pin;
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
-
 use crate::boot::journal::StopAfter;
 use crate::boot::step::BringUpStep;
 use crate::boot::{self, BootError};
 use crate::conf::ConfFile;
 use crate::disk;
 use crate::fork::leave::LeaveError;
-use crate::fx::exec::{self, Program};
+use crate::fx::exec::Program;
 use crate::fx::{clock, fs};
 use crate::hooks::{HookError, Hooks};
 use crate::layout::Layout;
@@ -36,6 +35,7 @@ use crate::settings::{LogShipping, Settings};
 use crate::supervise::errands::Errands;
 use crate::supervise::machine::{Action, Errand, Event, Machine, StopBudget};
 use crate::supervise::servers::{Exit, Servers};
+use crate::supervise::signals::Signals;
 use crate::sys::limits;
 use crate::tls::watch::Watch;
 
@@ -73,49 +73,6 @@ pub(crate) enum SupervisorError {
     PreStart(#[from] HookError),
     #[error("listening for signals")]
     Signals(#[source] std::io::Error),
-}
-
-/// Who may ask the machine to stop: the host over its link, and signals, which the kernel delivers
-/// to PID 1 only where there is a handler.
-struct Signals<'a> {
-    link: &'a Link,
-    desk: &'a Desk,
-    terminate: SignalStream,
-    interrupt: SignalStream,
-    child: SignalStream,
-}
-
-impl<'a> Signals<'a> {
-    fn listen(link: &'a Link, desk: &'a Desk) -> Result<Signals<'a>, SupervisorError> {
-        let listen = |kind| signal(kind).map_err(SupervisorError::Signals);
-        Ok(Signals {
-            link,
-            desk,
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-            child: listen(SignalKind::child())?,
-        })
-    }
-
-    /// Comes back when the machine is asked to stop; reaps meanwhile.
-    async fn stop(&mut self) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                () = self.link.stop_requested() => return,
-                () = self.desk.stop_requested() => return,
-                _ = self.child.recv() => reap(),
-            }
-        }
-    }
-}
-
-fn reap() {
-    let reaped = exec::reap_orphans();
-    if reaped > 0 {
-        tracing::debug!("reaped {reaped} orphans");
-    }
 }
 
 /// Boots and keeps the servers running until a stop is asked for.

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::disk::Tree;
-use e2e::{Outcome, State, World, scenario};
+use e2e::{Outcome, World, scenario};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 /// How many boots are cut and completed at a time: two cores have no use for more.
@@ -37,17 +37,7 @@ async fn cut_and_complete(world: &World, step: usize, expected: &Tree) -> Result
         .await?
         .ended()
         .await?;
-    cut.must_have_said(&format!("the boot ends after step {step}"))
-        .await?;
-    let killed = State::Crashed {
-        exit_code: 137,
-        out_of_memory: false,
-    };
-    ensure!(
-        cut.state() == killed,
-        "cut after step {step}, it is {}",
-        cut.state()
-    );
+    cut.must_have_been_cut_after(step).await?;
 
     let db = cut.with_the_released_image().boot().await?;
     let tree = db.booted_tree().await?;
