@@ -8,7 +8,7 @@ use testcontainers::runners::AsyncRunner as _;
 
 use crate::budget;
 use crate::client;
-use crate::disk::VOLUME;
+use crate::disk::{PGDATA, VOLUME};
 use crate::running::Running;
 use crate::stopped::Stopped;
 use crate::until::until_true;
@@ -56,6 +56,13 @@ impl Running {
     /// From now on not a byte is left on its volume.
     pub async fn fill_volume(&self) -> Result<()> {
         self.shell(FILL).await.map(drop)
+    }
+
+    /// Takes away what backends keep of the catalogs, as any change of them does.
+    pub async fn forget_the_catalog_caches(&self) -> Result<()> {
+        let forget =
+            format!("rm -f {PGDATA}/global/pg_internal.init {PGDATA}/base/*/pg_internal.init");
+        self.shell(&forget).await.map(drop)
     }
 
     /// Ends that.

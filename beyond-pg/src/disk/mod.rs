@@ -1,12 +1,14 @@
 //! A volume that fills up, and what the machine does about it (contract 8).
 //!
-//! `volume` is arithmetic, `ladder` decides, `watch` looks and acts. Nothing here ever touches WAL:
+//! `volume` is arithmetic, `ladder` decides, `watch` looks and acts, `loan` helps who cannot log in. Nothing here ever touches WAL:
 //! what makes room is the reserve file alone, and whatever the operator deletes.
 
 mod ladder;
+mod loan;
 mod volume;
 mod watch;
 mod words;
 
+pub(crate) use loan::lend_to_sessions;
 pub(crate) use volume::{Volume, VolumeError, observe};
 pub(crate) use watch::Watch;

@@ -11,6 +11,9 @@ use crate::layout::Layout;
 
 const MIB: u64 = 1 << 20;
 const SEGMENT: u64 = 16 * MIB;
+/// What a backend writes before it lets a session in, the cache of its catalogs, takes less than a
+/// tenth of this.
+const LOAN: u64 = 2 * MIB;
 
 /// A volume at one moment, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +111,13 @@ impl Volume {
         (wanted > 0 && self.reserve != wanted && ample).then_some(wanted)
     }
 
+    /// What the reserve file shall shrink to, so that sessions get in. Half of it stays: a start of
+    /// Postgres needs more than a session does.
+    pub(crate) fn reserve_after_a_loan(&self) -> Option<u64> {
+        let left = self.reserve.checked_sub(LOAN)?;
+        (self.is_full() && left >= self.wanted_reserve() / 2).then_some(left)
+    }
+
     /// Whether the reserve file shall go before Postgres is started on this.
     pub(crate) fn releases_reserve(&self) -> bool {
         self.is_full() && self.reserve > 0
@@ -190,6 +200,22 @@ mod tests {
         assert!(volume(1600, 1569, 64).releases_reserve());
         assert!(!volume(1600, 1568, 64).releases_reserve());
         assert!(!volume(1600, 1590, 0).releases_reserve());
+    }
+
+    #[test]
+    fn sessions_are_lent_a_little_at_a_time_and_never_more_than_half() {
+        let mut full = volume(1600, 1596, 64);
+        let mut loans = 0;
+        while let Some(left) = full.reserve_after_a_loan() {
+            full.reserve = left;
+            full.used -= LOAN;
+            full.available += LOAN;
+            loans += 1;
+        }
+        assert_eq!((loans, full.reserve / MIB), (16, 32));
+        assert!(full.releases_reserve(), "a start gets what is left");
+        assert_eq!(volume(1600, 800, 64).reserve_after_a_loan(), None);
+        assert_eq!(volume(100, 100, 0).reserve_after_a_loan(), None);
     }
 
     #[test]

@@ -50,6 +50,9 @@ fn reserve(volume: &Volume) -> &'static str {
     match (volume.wanted_reserve(), volume.reserve) {
         (0, _) => "",
         (_, 0) => "; the reserve file was given up so that Postgres can start",
+        (whole, part) if part < whole => {
+            "; part of the reserve file was given up so that sessions get in"
+        }
         _ => "; a reserve file is kept back for a start of Postgres",
     }
 }
@@ -75,6 +78,7 @@ mod tests {
                 words(Stage::Filling, 320, 64),
                 words(Stage::ReadOnly, 100, 64),
                 words(Stage::Full, 10, 64),
+                words(Stage::Full, 10, 60),
                 words(Stage::Full, 64, 0),
                 words(Stage::Fine, 800, 64),
             ].join("\n---\n"),
@@ -86,6 +90,9 @@ mod tests {
         HINT: make room with BEGIN READ WRITE; TRUNCATE …; COMMIT, or give the machine a larger volume
         ---
         the volume is 99 % full, 10 MB of 1600 MB are left. Transactions are read-only by default until less than 85 % is used, and statements that need room fail; a reserve file is kept back for a start of Postgres.
+        HINT: make room with BEGIN READ WRITE; TRUNCATE …; COMMIT, or give the machine a larger volume
+        ---
+        the volume is 99 % full, 6 MB of 1600 MB are left. Transactions are read-only by default until less than 85 % is used, and statements that need room fail; part of the reserve file was given up so that sessions get in.
         HINT: make room with BEGIN READ WRITE; TRUNCATE …; COMMIT, or give the machine a larger volume
         ---
         the volume is 100 % full, 0 MB of 1600 MB are left. Transactions are read-only by default until less than 85 % is used, and statements that need room fail; the reserve file was given up so that Postgres can start.

@@ -98,6 +98,17 @@ fn fill(path: &Path, bytes: u64, mode: u32, owner: Account) -> Result<(), FsErro
     file.sync_all().map_err(FsError::on("flushing", path))
 }
 
+/// Gives up what of a file is beyond `bytes`.
+pub(crate) fn shrink(path: &Path, bytes: u64) -> Result<(), FsError> {
+    let file = OpenOptions::new()
+        .write(true)
+        .open(path)
+        .map_err(FsError::on("opening", path))?;
+    file.set_len(bytes)
+        .map_err(FsError::on("shrinking", path))?;
+    file.sync_all().map_err(FsError::on("flushing", path))
+}
+
 /// Overwrites a file with as many bytes as it has, which takes no room. Not atomic: for when
 /// [`write_atomic`] has none.
 pub(crate) fn overwrite(path: &Path, bytes: &[u8]) -> Result<(), FsError> {

@@ -11,6 +11,7 @@ use wire::lsn::Lsn;
 use wire::rpc::{Disk, Health, Lifecycle, Response, Standby, Versions};
 
 use crate::archive;
+use crate::disk;
 use crate::fx::clock;
 use crate::postgres::cluster;
 use crate::postgres::controldata::ControlData;
@@ -121,7 +122,11 @@ fn reason_not_to_ask(desk: &Desk, told: &Told) -> Option<String> {
 async fn look(desk: &Desk, told: &Told, health: &mut Health) -> Result<(), String> {
     let _turn = desk.look.acquire().await.map_err(|closed| chain(&closed))?;
     let opened = Session::open(&desk.layout, MAINTENANCE_DATABASE).await;
-    let session = opened.map_err(|error| chain(&error))?;
+    let session = opened.map_err(|error| {
+        let words = chain(&error);
+        disk::lend_to_sessions(&desk.layout, &words);
+        words
+    })?;
     let mut missing = Vec::new();
     let mut note = |what: &str, part: Part| {
         if let Err(error) = part {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::boot::Observed;
 use crate::boot::journal::{Journal, WalRecord};
 use crate::boot::step::{BringUpStep, Plan};
+use crate::disk;
 use crate::fork::leave::{LeaveError, Leaving, Left};
 use crate::fork::{Part, Progress};
 use crate::fx::clock;
@@ -288,6 +289,7 @@ impl<'a> Errands<'a> {
             // The first failures are a pooler that does not listen yet; a cause that lasts is said
             // once.
             let words = chain(&error);
+            disk::lend_to_sessions(self.layout, &words);
             if pause > Duration::from_millis(500) && words != said {
                 tracing::warn!("not ready: {words}");
                 said = words;

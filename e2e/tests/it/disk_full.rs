@@ -117,6 +117,32 @@ async fn a_filled_volume_recovers_after_a_truncate_and_loses_nothing() -> Outcom
     .await
 }
 
+/// A backend that finds no cache of its catalogs writes one before it lets its session in, which on a
+/// volume without a byte left keeps everybody out while Postgres runs on. A little of the reserve lets
+/// them in again, and the rest stays for a start of Postgres.
+#[tokio::test]
+async fn nobody_is_kept_out_of_a_volume_that_is_full() -> Outcome {
+    scenario(async |world| {
+        let db = with_a_small_volume(world).boot().await?;
+        let postmaster = db.postmaster().await?;
+        db.fill_volume().await?;
+        db.forget_the_catalog_caches().await?;
+
+        db.complains("part of the reserve file was given up so that sessions get in")
+            .await?;
+        db.is_back().await?;
+        for door in Door::ALL {
+            let session = db.session(door).await?;
+            ensure!(session.ask::<i32>("SELECT 1").await? == 1);
+        }
+        ensure!(db.has_reserve().await? && db.postmaster().await? == postmaster);
+
+        db.clear_volume().await?;
+        db.is_well().await
+    })
+    .await
+}
+
 /// A boot on a volume without a byte left writes nothing but what Postgres must, and serves.
 #[tokio::test]
 async fn a_machine_boots_on_a_volume_that_is_full() -> Outcome {
