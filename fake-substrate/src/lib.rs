@@ -21,3 +21,4 @@ pub mod progress;
 pub mod serve;
 pub mod substrate;
 pub mod until;
+pub mod volume;
