@@ -6,6 +6,7 @@
 //! host knows.
 
 mod link;
+mod volumes;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,6 +18,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub use link::{KeptLine, LinkMode, LinkModeChange, LinkReport, LinkState, LogPage, LogQuery};
+pub use volumes::{
+    AttachedDisk, CollectReport, CreateVolume, CutPower, DestroyQuery, FlushPointReport,
+    ForkVolume, PowerCutReport, StoreReport, VolumeReport, VolumeStanding,
+};
 
 /// What a machine reads under `/latest/meta-data/`.
 pub type Metadata = BTreeMap<String, String>;

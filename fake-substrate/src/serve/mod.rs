@@ -4,8 +4,8 @@
 //! Listeners and the end of the process are passed in, so that a test serves on a port of its
 //! own and the command line decides what a signal means.
 
-mod admin_api;
-mod clock;
+pub(crate) mod admin_api;
+pub(crate) mod clock;
 mod link_api;
 mod machines;
 mod registry;
@@ -23,6 +23,7 @@ use crate::link::{Host, Links};
 use crate::mmds;
 use crate::mmds::token::{NoEntropy, TokenKey};
 
+pub(crate) use admin_api::chain;
 use clock::Clock;
 use machines::Machines;
 pub use state::StateError;

@@ -15,8 +15,8 @@ use super::map::{BlockMap, BlockNo, Entry, Slot};
 use super::slots::Slots;
 
 /// Blocks the volatile cache holds before the disk writes all of it to its medium by itself, as
-/// any disk may at any time: 256 MiB.
-pub const CACHE_BLOCKS: usize = 65_536;
+/// any disk may at any time: 64 MiB. It also bounds what a fork writes down.
+pub const CACHE_BLOCKS: usize = 16_384;
 
 /// The content of a volume on this host.
 #[derive(Debug, Clone)]

@@ -149,6 +149,11 @@ impl Store {
         &self.nonces
     }
 
+    /// This start of this host.
+    pub fn nonce(&self) -> u32 {
+        self.nonce
+    }
+
     /// A name for a new object.
     pub fn new_object(&mut self) -> ObjectId {
         self.objects += 1;

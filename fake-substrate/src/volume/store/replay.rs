@@ -127,9 +127,11 @@ impl Store {
     ) -> Result<(), Refused> {
         self.use_slots(unsynced);
         let mut map = self.here_mut(parent)?.disk.snapshot();
-        // Nothing to do for a living parent; after a replay its cache is gone.
-        for (block, entry) in unsynced {
-            map.set(*block, *entry);
+        if self.replaying {
+            // The parent's cache, which a living one still has.
+            for (block, entry) in unsynced {
+                map.set(*block, *entry);
+            }
         }
         let mut disk = Disk::holding(map);
         disk.add_dirty(u64::from(!child.ephemeral));
