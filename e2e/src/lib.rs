@@ -28,6 +28,7 @@
 
 mod artifacts;
 mod bare;
+mod block_store;
 pub mod budget;
 mod client;
 pub mod disk;
@@ -54,6 +55,7 @@ mod world;
 
 pub use artifacts::Images;
 pub use bare::Bare;
+pub use block_store::{BlockStore, Disk, Volume};
 pub use client::{Load, Output};
 pub use fake_substrate::admin::{LinkMode, LinkState, MmdsMode};
 pub use fake_substrate::machine::state::State;

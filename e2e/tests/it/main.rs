@@ -19,3 +19,4 @@ mod secrets;
 mod settings;
 mod stop;
 mod supervise;
+mod volumes;

@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
-use super::{BlockStoreError, loops};
+use super::BlockStoreError;
+#[cfg(target_os = "linux")]
+use super::loops;
+use super::loops::Loop;
 use crate::serve::chain;
 use crate::volume::VolumeName;
 #[cfg(target_os = "linux")]
@@ -26,20 +29,17 @@ pub(super) struct Disks {
 
 #[derive(Default)]
 struct Devices {
-    now: BTreeMap<VolumeName, String>,
+    now: BTreeMap<VolumeName, Loop>,
     /// A container that is started again has the device that it was made with.
     before: BTreeMap<VolumeName, String>,
 }
 
 impl Disks {
-    /// Mounts below `folder`, and ends what an earlier process of this host has left.
-    pub(super) async fn start(
-        host: Arc<Host>,
-        folder: Option<&Path>,
-    ) -> Result<Self, BlockStoreError> {
+    /// Mounts below `folder`, and unmounts what an earlier process of this host has left.
+    pub(super) fn start(host: Arc<Host>, folder: Option<&Path>) -> Result<Self, BlockStoreError> {
         let mount = match folder {
             None => None,
-            Some(folder) => Some(mount(&host, folder).await?),
+            Some(folder) => Some(mount(&host, folder)?),
         };
         Ok(Self {
             host,
@@ -50,7 +50,8 @@ impl Disks {
 
     /// Which disk a volume is.
     pub(super) async fn device(&self, volume: &VolumeName) -> Option<String> {
-        self.devices.lock().await.now.get(volume).cloned()
+        let devices = self.devices.lock().await;
+        devices.now.get(volume).map(|disk| disk.device.clone())
     }
 
     /// Makes a volume a disk.
@@ -64,16 +65,15 @@ impl Disks {
             disk.unwrap_or_default()
         });
         // A power cut ended the attachment and left the device, which has nothing to say any more.
-        if let Some(device) = devices.now.remove(volume) {
-            loops::detach(&device).await?;
-        }
+        devices.now.remove(volume);
         mounted.hide(volume);
         mounted.show(&handle, u64::from(blocks) * BLOCK_BYTES);
         let file = folder.join(fuse::file_name(&handle));
         let before = devices.before.get(volume).map(String::as_str);
         match loops::attach(&file, before).await {
-            Ok(device) => {
-                devices.now.insert(volume.clone(), device.clone());
+            Ok(disk) => {
+                let device = disk.device.clone();
+                devices.now.insert(volume.clone(), disk);
                 devices.before.insert(volume.clone(), device.clone());
                 tracing::info!(%volume, device, "attached");
                 Ok(device)
@@ -94,10 +94,7 @@ impl Disks {
 
     /// Takes the disk away: first from the kernel, so that what it still holds is written.
     pub(super) async fn detach(&self, volume: &VolumeName) -> Result<(), BlockStoreError> {
-        let mut devices = self.devices.lock().await;
-        if let Some(device) = devices.now.remove(volume) {
-            loops::detach(&device).await?;
-        }
+        self.devices.lock().await.now.remove(volume);
         self.host.detach(volume)?;
         #[cfg(target_os = "linux")]
         if let Some((_folder, mounted)) = &self.mount {
@@ -123,7 +120,7 @@ impl Disks {
 
 /// Each start mounts at a folder of its own name, so that what an earlier one left is told apart.
 #[cfg(target_os = "linux")]
-async fn mount(host: &Arc<Host>, folder: &Path) -> Result<(PathBuf, Mounted), BlockStoreError> {
+fn mount(host: &Arc<Host>, folder: &Path) -> Result<(PathBuf, Mounted), BlockStoreError> {
     let names: Vec<_> = host.with_books(|books| {
         books
             .nonces()
@@ -131,13 +128,6 @@ async fn mount(host: &Arc<Host>, folder: &Path) -> Result<(PathBuf, Mounted), Bl
             .map(|nonce| format!("{nonce:08x}"))
             .collect()
     });
-    for device in loops::left_behind(&names).await? {
-        tracing::warn!(
-            device,
-            "an earlier process of this host has left a disk: ended"
-        );
-        loops::detach(&device).await?;
-    }
     for name in &names {
         unmount(&folder.join(name));
     }
@@ -166,6 +156,6 @@ fn unmount(folder: &Path) {
 }
 
 #[cfg(not(target_os = "linux"))]
-async fn mount(_host: &Arc<Host>, _folder: &Path) -> Result<(PathBuf, Mounted), BlockStoreError> {
-    std::future::ready(Err(BlockStoreError::NoDisks)).await
+fn mount(_host: &Arc<Host>, _folder: &Path) -> Result<(PathBuf, Mounted), BlockStoreError> {
+    Err(BlockStoreError::NoDisks)
 }

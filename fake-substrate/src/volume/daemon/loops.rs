@@ -1,5 +1,9 @@
 //! Loop devices, through `losetup`: their ioctls would be this crate's only unsafe code.
+//!
+//! A device is told to go as soon as it is made, while we have it open: the kernel then keeps it to
+//! the last close, and neither a killed process nor a killed container leaves one behind.
 
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
@@ -13,9 +17,17 @@ const TRIES: usize = 16;
 #[cfg(target_os = "linux")]
 const MAJOR: u64 = 7;
 
+/// A disk for as long as this lives, and longer while somebody else has it open.
+#[derive(Debug)]
+pub(super) struct Loop {
+    /// Its name below /dev.
+    pub(super) device: String,
+    _open: File,
+}
+
 /// Makes `file` a disk, with direct I/O. `preferred` is what it was before, for a container that
 /// was made with that device.
-pub(super) async fn attach(file: &Path, preferred: Option<&str>) -> Result<String, CommandError> {
+pub(super) async fn attach(file: &Path, preferred: Option<&str>) -> Result<Loop, CommandError> {
     let mut wanted = preferred.map(str::to_owned);
     let mut last = None;
     for _try in 0..TRIES {
@@ -32,7 +44,7 @@ pub(super) async fn attach(file: &Path, preferred: Option<&str>) -> Result<Strin
             .run(&Quiet)
             .await;
         match set {
-            Ok(_nothing) => return Ok(device),
+            Ok(_nothing) => return kept(device).await,
             Err(error) => last = Some(error),
         }
     }
@@ -41,25 +53,20 @@ pub(super) async fn attach(file: &Path, preferred: Option<&str>) -> Result<Strin
     }))
 }
 
-/// Takes the disk away. While somebody still has it open the kernel does so at the last close.
-pub(super) async fn detach(device: &str) -> Result<(), CommandError> {
-    losetup(["-d", device]).run(&Quiet).await.map(|_nothing| ())
-}
-
-/// Disks whose file lay in one of these mounts: what a killed process has left.
-pub(super) async fn left_behind(mounts: &[String]) -> Result<Vec<String>, CommandError> {
-    let list = losetup(["-l", "-n", "-O", "NAME,BACK-FILE"])
-        .run(&Quiet)
-        .await?;
-    let disks = list
-        .lines()
-        .filter_map(|line| line.split_once(char::is_whitespace));
-    let ours = disks.filter(|(_device, file)| {
-        mounts
-            .iter()
-            .any(|mount| file.contains(&format!("/{mount}/")))
-    });
-    Ok(ours.map(|(device, _file)| device.to_owned()).collect())
+async fn kept(device: String) -> Result<Loop, CommandError> {
+    let open = File::open(&device);
+    // Also without a file of ours it has to go: nobody would know of it.
+    losetup(["-d", &device]).run(&Quiet).await?;
+    match open {
+        Ok(open) => Ok(Loop {
+            device,
+            _open: open,
+        }),
+        Err(source) => Err(CommandError::Io {
+            command: format!("open {device}"),
+            source,
+        }),
+    }
 }
 
 /// The first device that nobody uses. In a container its node may be missing, which losetup tells by

@@ -93,7 +93,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), BlockStoreError> {
     let host = Arc::new(open(&options)?);
-    let disks = Disks::start(Arc::clone(&host), options.mount_dir.as_deref()).await?;
+    let disks = Disks::start(Arc::clone(&host), options.mount_dir.as_deref())?;
     let disks = Arc::new(disks);
     if let Some(listener) = options.nbd_listener {
         serve_nbd(Arc::clone(&host), listener);
