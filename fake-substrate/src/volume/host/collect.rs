@@ -27,8 +27,13 @@ impl Host {
     pub fn collect(&self) -> Result<Collected, HostError> {
         let _one = self.one_at_a_time();
         self.bury()?;
-        let dead = self.books_mut().sweep();
-        self.discard_free(&dead)?;
+        let (dead, free) = {
+            let mut books = self.books_mut();
+            let dead = books.sweep();
+            (dead, books.slots.free())
+        };
+        // Also what was given back one by one: side by side it is worth it now.
+        self.discard_free(&free)?;
 
         let mut needed = BTreeSet::new();
         let mut alone = true;

@@ -7,6 +7,7 @@ use proptest::prelude::{any, prop, proptest};
 
 use super::{Host, HostError, NewFork};
 use crate::volume::VolumeName;
+use crate::volume::backing::Arena as _;
 use crate::volume::backing::memory::{Fault, MemoryArena, MemoryJournal, MemoryObjects};
 use crate::volume::store::Handle;
 use crate::volume::store::decide::{Children, NewVolume};
@@ -285,6 +286,27 @@ fn what_is_outside_a_volume_is_refused() {
             Err(HostError::Refused(Refused::Range { .. }))
         ));
     }
+}
+
+#[test]
+fn a_collection_gives_the_arena_s_space_back_also_what_was_freed_one_by_one() {
+    let machine = Machine::new(&MemoryObjects::default(), 1);
+    let handle = machine.create("db", MIB);
+    for byte in [1, 2] {
+        machine
+            .host
+            .write(&handle, 0, &[byte; WHOLE_MIB], false)
+            .unwrap();
+        machine.host.flush(&handle).unwrap();
+    }
+    machine.host.collect().unwrap();
+    let mut freed = [0; BLOCK];
+    machine.arena.read(0, &mut freed).unwrap();
+    assert_eq!(
+        freed, [0xdd; BLOCK],
+        "the memory's mark for what was discarded"
+    );
+    assert_eq!(machine.block(&handle, 0).unwrap(), 2);
 }
 
 #[test]

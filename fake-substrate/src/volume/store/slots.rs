@@ -103,6 +103,11 @@ impl Slots {
         true
     }
 
+    /// Every slot below the highest one that nobody uses, in order.
+    pub fn free(&self) -> Vec<Slot> {
+        self.free.iter().copied().collect()
+    }
+
     /// Whether nobody uses it.
     pub fn is_free(&self, slot: Slot) -> bool {
         self.free.contains(&slot)
