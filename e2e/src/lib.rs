@@ -28,6 +28,7 @@
 
 mod artifacts;
 mod bare;
+mod block_store;
 pub mod budget;
 mod certificates;
 mod client;
@@ -59,6 +60,7 @@ mod writer;
 
 pub use artifacts::Images;
 pub use bare::{Bare, Reader};
+pub use block_store::{BlockStore, Disk, Volume};
 pub use client::{Load, Output};
 pub use fake_substrate::admin::{LinkMode, LinkState, MmdsMode};
 pub use fake_substrate::certificates::{Authority, Issued, PlatformFile};

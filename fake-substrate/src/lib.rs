@@ -25,4 +25,4 @@ pub mod s3;
 pub mod serve;
 pub mod substrate;
 pub mod until;
-pub(crate) mod volume;
+pub mod volume;

@@ -20,7 +20,7 @@ pub struct InvalidName {
     what: &'static str,
 }
 
-fn checked(given: &str, what: &'static str) -> Result<String, InvalidName> {
+pub(crate) fn checked(given: &str, what: &'static str) -> Result<String, InvalidName> {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     let usable = (1..=LONGEST).contains(&given.len())
         && given.chars().all(plain)

@@ -26,3 +26,4 @@ mod settings;
 mod stop;
 mod supervise;
 mod tls;
+mod volumes;

@@ -7,6 +7,7 @@
 
 mod fault;
 mod link;
+mod volumes;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,6 +20,10 @@ use serde::{Deserialize, Serialize};
 
 pub use fault::S3Access;
 pub use link::{KeptLine, LinkMode, LinkModeChange, LinkReport, LinkState, LogPage, LogQuery};
+pub use volumes::{
+    AttachedDisk, CollectReport, CreateVolume, CutPower, DestroyQuery, FlushPointReport,
+    ForkVolume, PowerCutReport, StoreReport, VolumeReport, VolumeStanding,
+};
 
 /// What a machine reads under `/latest/meta-data/`.
 pub type Metadata = BTreeMap<String, String>;

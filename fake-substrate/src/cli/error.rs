@@ -1,6 +1,7 @@
 //! Why a command failed.
 
 use std::io;
+use std::path::PathBuf;
 
 use fake_substrate::admin::AdminError;
 use fake_substrate::docker::DockerError;
@@ -11,6 +12,7 @@ use fake_substrate::names::MachineName;
 use fake_substrate::ports::PortError;
 use fake_substrate::serve::ServeError;
 use fake_substrate::substrate::SubstrateError;
+use fake_substrate::volume::daemon::BlockStoreError;
 
 use super::rpc::RequestError;
 
@@ -48,10 +50,14 @@ pub(crate) enum CliError {
         "cannot listen on port {port}\nHINT: is another process there, or another substrate in this container?"
     )]
     Listen { port: u16, source: io::Error },
+    #[error("cannot listen on {}\nHINT: is another process there, or is the folder missing?", path.display())]
+    Socket { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Request(#[from] RequestError),
     #[error(transparent)]
     Serve(#[from] ServeError),
+    #[error(transparent)]
+    BlockStore(#[from] BlockStoreError),
     #[error(transparent)]
     Port(#[from] PortError),
     #[error(transparent)]

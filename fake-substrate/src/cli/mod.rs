@@ -1,5 +1,6 @@
 //! The command line (contract 13): arguments in, calls into the library, lines out.
 
+mod block_store;
 mod down;
 mod error;
 mod fault;
@@ -75,6 +76,9 @@ enum Command {
     /// The process in the substrate's container
     #[command(hide = true)]
     Serve(serve::Serve),
+    /// The process in the one privileged container: block volumes
+    #[command(hide = true)]
+    BlockStore(block_store::BlockStore),
 }
 
 /// What every command that reaches Docker works on.
@@ -109,9 +113,10 @@ impl Site {
 
 pub(crate) async fn run(cli: Cli) -> Result<ExitCode, CliError> {
     let done = |()| ExitCode::SUCCESS;
-    // The only command that runs where there is no Docker.
+    // The commands that run where there is no Docker.
     let command = match cli.command {
         Command::Serve(serve) => return serve.run().await.map(done),
+        Command::BlockStore(store) => return store.run().await.map(done),
         command => command,
     };
     let site = Site::open(cli.substrate).await?;
@@ -131,6 +136,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Image(image) => image.run(&site).await.map(done),
         Command::Down(down) => down.run(&site).await.map(done),
         Command::Serve(serve) => serve.run().await.map(done),
+        Command::BlockStore(store) => store.run().await.map(done),
     }
 }
 
@@ -189,6 +195,7 @@ mod tests {
             "fake-substrate image ls",
             "fake-substrate image pins --update",
             "fake-substrate down --volumes --substrate other",
+            "fake-substrate block-store --state-dir a --objects-dir b --mount-dir c --nbd-socket d --admin-token t",
         ] {
             assert!(parse(line).is_ok(), "{line}");
         }

@@ -69,7 +69,7 @@ impl Serve {
     }
 }
 
-async fn listen(port: u16) -> Result<TcpListener, CliError> {
+pub(super) async fn listen(port: u16) -> Result<TcpListener, CliError> {
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await;
     listener.map_err(|source| CliError::Listen { port, source })
 }

@@ -8,9 +8,9 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use bollard::models::{
-    ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig, HostConfigLogConfig,
-    Mount as DockerMount, MountType, MountVolumeOptions, NetworkingConfig, PortBinding,
-    RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, DeviceMapping, EndpointIpamConfig, EndpointSettings, HostConfig,
+    HostConfigLogConfig, Mount as DockerMount, MountType, MountVolumeOptions, NetworkingConfig,
+    PortBinding, RestartPolicy, RestartPolicyNameEnum,
 };
 
 use crate::labels::Labels;
@@ -45,6 +45,11 @@ pub struct ContainerSpec {
     pub mounts: Vec<Mount>,
     /// Paths in memory, empty at each start.
     pub tmpfs: Vec<String>,
+    /// Devices of the host: there, and here.
+    pub devices: Vec<(String, String)>,
+    /// Devices that may be made and used here without being given by name, as the kernel's device
+    /// cgroup writes them.
+    pub device_rules: Vec<String>,
     /// Ports of the container published on 127.0.0.1.
     pub published: Vec<Published>,
     /// How long Docker waits after SIGTERM before SIGKILL, unless told otherwise.
@@ -155,6 +160,11 @@ impl ContainerSpec {
             .tmpfs
             .iter()
             .map(|path| (path.clone(), "mode=0755,size=64m".to_owned()));
+        let devices = self.devices.iter().map(|(there, here)| DeviceMapping {
+            path_on_host: Some(there.clone()),
+            path_in_container: Some(here.clone()),
+            cgroup_permissions: Some("rwm".to_owned()),
+        });
         let memory = self.limits.map(|limits| signed(limits.memory.bytes()));
         HostConfig {
             network_mode: self
@@ -164,6 +174,8 @@ impl ContainerSpec {
             port_bindings: Some(self.published.iter().map(Published::binding).collect()),
             mounts: Some(mounts.collect()),
             tmpfs: Some(tmpfs.collect()),
+            devices: Some(devices.collect()),
+            device_cgroup_rules: Some(self.device_rules.clone()),
             cap_drop: Some(vec!["ALL".to_owned()]),
             cap_add: Some(self.capabilities.clone()),
             security_opt: Some(vec!["no-new-privileges".to_owned()]),

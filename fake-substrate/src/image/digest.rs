@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 /// The digest of `bytes`.
-pub(super) fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
     digest
         .as_ref()

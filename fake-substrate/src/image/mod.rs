@@ -17,7 +17,7 @@ mod binary;
 mod build;
 mod candidates;
 mod context;
-mod digest;
+pub(crate) mod digest;
 mod error;
 mod glibc;
 mod pins;

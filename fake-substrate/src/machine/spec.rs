@@ -88,6 +88,8 @@ impl MachineSpec {
             }],
             // As in a VM, nothing of the last run is there: no pid file, no socket.
             tmpfs: vec!["/run".to_owned()],
+            devices: Vec::new(),
+            device_rules: Vec::new(),
             published: vec![
                 Published {
                     container: wire::ports::POOLER,

@@ -110,7 +110,7 @@ pub(super) async fn change(
     Ok(Json(()))
 }
 
-async fn require_token(
+pub(crate) async fn require_token(
     State(token): State<AdminToken>,
     request: Request,
     next: Next,
@@ -133,9 +133,9 @@ async fn require_token(
     }
 }
 
-pub(super) struct ApiError {
-    pub(super) status: StatusCode,
-    pub(super) refusal: Refusal,
+pub(crate) struct ApiError {
+    pub(crate) status: StatusCode,
+    pub(crate) refusal: Refusal,
 }
 
 impl IntoResponse for ApiError {
@@ -185,7 +185,7 @@ fn status(refused: &RegistryError) -> StatusCode {
     }
 }
 
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -4,7 +4,7 @@
 //! Listeners and the end of the process are passed in, so that a test serves on a port of its
 //! own and the command line decides what a signal means.
 
-mod admin_api;
+pub(crate) mod admin_api;
 pub(crate) mod clock;
 mod fault_api;
 mod link_api;
@@ -28,6 +28,7 @@ use crate::mmds;
 use crate::mmds::token::{NoEntropy, TokenKey};
 use crate::s3::{Keys, KeysError, ObjectStorage};
 
+pub(crate) use admin_api::chain;
 use clock::Clock;
 use machines::Machines;
 pub use state::StateError;

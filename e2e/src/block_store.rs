@@ -1,0 +1,254 @@
+//! A world's block store, its volumes, and what a kernel does to a disk of it. A disk's blocks are
+//! letters here: enough to tell which write is seen.
+
+use anyhow::{Context as _, Result, ensure};
+use fake_substrate::admin::{
+    AdminClient, CreateVolume, CutPower, ForkVolume, PowerCutReport, VolumeReport,
+};
+use fake_substrate::docker::{ContainerSpec, container, exec, volume};
+use fake_substrate::substrate::{block_store, service};
+use fake_substrate::volume::VolumeName;
+use fake_substrate::volume::store::cut::Tear;
+
+use crate::budget;
+use crate::until::{Look, until};
+use crate::world::World;
+
+const BYTES: u64 = 64 << 20;
+const BLOCK: usize = 4096;
+/// Where a machine has its volume.
+const VDB: &str = "/dev/vdb";
+
+/// The process with the volumes.
+pub struct BlockStore<'a> {
+    world: &'a World,
+    container: String,
+    token: fake_substrate::admin::AdminToken,
+}
+
+/// A volume of it.
+pub struct Volume<'a> {
+    store: &'a BlockStore<'a>,
+    name: VolumeName,
+}
+
+/// A volume as some machine's disk.
+pub struct Disk<'a> {
+    world: &'a World,
+    container: String,
+}
+
+impl World {
+    /// Starts a block store beside the substrate.
+    pub async fn block_store(&self) -> Result<BlockStore<'_>> {
+        let site = &self.site;
+        let name = format!("{}.block-store", site.substrate.name().network());
+        volume::ensure(&site.docker, &name, site.client_labels()).await?;
+        let token = service::new_token()?;
+        let labels = site.client_labels();
+        let image = &site.images.substrate;
+        let spec = block_store::container(name.clone(), image, name.clone(), &token, labels);
+        container::create(&site.docker, &spec).await?;
+        let store = BlockStore {
+            world: self,
+            container: name,
+            token,
+        };
+        store.start().await?;
+        Ok(store)
+    }
+}
+
+impl BlockStore<'_> {
+    async fn start(&self) -> Result<()> {
+        container::start(&self.world.site.docker, &self.container).await?;
+        until(budget::SOON, "the block store answers", async || {
+            Ok(match self.client().await?.health().await {
+                Ok(()) => Look::Found(()),
+                Err(error) => Look::NotYet(error.to_string()),
+            })
+        })
+        .await
+    }
+
+    /// Kills its process and starts it again.
+    pub async fn crash_and_start(&self) -> Result<()> {
+        let docker = &self.world.site.docker;
+        container::signal(docker, &self.container, "SIGKILL").await?;
+        container::ended(docker, &self.container).await?;
+        self.start().await
+    }
+
+    /// Docker chooses another port at each start.
+    async fn client(&self) -> Result<AdminClient> {
+        let observed = container::inspect(&self.world.site.docker, &self.container).await?;
+        let port = observed.and_then(|seen| seen.open_ports.get(&service::ADMIN_PORT).copied());
+        let port = port.context("the block store publishes no port")?;
+        let url = format!("http://127.0.0.1:{port}");
+        Ok(AdminClient::new(url, self.token.clone())?)
+    }
+
+    /// Makes a volume.
+    pub async fn create(&self, name: &str) -> Result<Volume<'_>> {
+        let new = CreateVolume {
+            name: name.parse()?,
+            bytes: BYTES,
+            ephemeral: false,
+            ttl_s: None,
+        };
+        self.client().await?.create_volume(&new).await?;
+        Ok(self.volume(new.name))
+    }
+
+    fn volume(&self, name: VolumeName) -> Volume<'_> {
+        Volume { store: self, name }
+    }
+}
+
+impl<'a> Volume<'a> {
+    /// Gives it to a machine as `/dev/vdb`.
+    pub async fn attach(&self) -> Result<Disk<'a>> {
+        let world = self.store.world;
+        let disk = self.store.client().await?.attach_volume(&self.name).await?;
+        let container = format!("{}-{}", self.store.container, self.name);
+        let docker = &world.site.docker;
+        container::remove(docker, &container).await?;
+        let spec = ContainerSpec {
+            name: container.clone(),
+            image: world.site.images.release.clone(),
+            hostname: self.name.to_string(),
+            entrypoint: Some(["/bin/sleep", "infinity"].map(str::to_owned).to_vec()),
+            labels: world.site.client_labels(),
+            user: Some("root".to_owned()),
+            devices: vec![(disk.device, VDB.to_owned())],
+            stop_timeout: budget::STOP,
+            ..ContainerSpec::default()
+        };
+        container::create(docker, &spec).await?;
+        container::start(docker, &container).await?;
+        Ok(Disk { world, container })
+    }
+
+    /// Takes the disk away from its machine.
+    pub async fn detach(&self) -> Result<()> {
+        Ok(self.store.client().await?.detach_volume(&self.name).await?)
+    }
+
+    /// Forks it as it is now.
+    pub async fn fork(&self, child: &str) -> Result<Volume<'a>> {
+        let fork = ForkVolume {
+            child: child.parse()?,
+            ephemeral: false,
+            ttl_s: None,
+        };
+        self.store
+            .client()
+            .await?
+            .fork_volume(&self.name, &fork)
+            .await?;
+        Ok(self.store.volume(fork.child))
+    }
+
+    /// Makes now the flush point.
+    pub async fn flush_point(&self) -> Result<()> {
+        self.store.client().await?.flush_volume(&self.name).await?;
+        Ok(())
+    }
+
+    /// Cuts its power; its disk is dead after that.
+    pub async fn power_cut(&self, seed: u64) -> Result<PowerCutReport> {
+        let cut = CutPower {
+            seed: Some(seed),
+            tear: Tear::Block,
+        };
+        Ok(self
+            .store
+            .client()
+            .await?
+            .cut_power(&self.name, cut)
+            .await?)
+    }
+
+    /// Its host is gone; another one gets it from object storage.
+    pub async fn lose_host_and_rehome(&self) -> Result<()> {
+        let client = self.store.client().await?;
+        client.lose_volume(&self.name).await?;
+        Ok(client.rehome_volume(&self.name).await?)
+    }
+
+    /// What the store knows of it.
+    pub async fn report(&self) -> Result<VolumeReport> {
+        Ok(self.store.client().await?.volume(&self.name).await?)
+    }
+}
+
+impl Disk<'_> {
+    /// Writes a letter into the first blocks, past the page cache and without a flush.
+    pub async fn write(&self, letter: char, blocks: usize) -> Result<()> {
+        self.run(&format!(
+            "tr '\\0' {letter} </dev/zero | dd of={VDB} bs={BLOCK} count={blocks} iflag=fullblock oflag=direct"
+        ))
+        .await
+        .map(drop)
+    }
+
+    /// What fsync does: the kernel sends the disk a FLUSH.
+    pub async fn flush(&self) -> Result<()> {
+        self.run(&format!("sync {VDB}")).await.map(drop)
+    }
+
+    /// Gives the first blocks back.
+    pub async fn discard(&self, blocks: usize) -> Result<()> {
+        let script = format!("blkdiscard --force --length {} {VDB}", blocks * BLOCK);
+        self.run(&script).await.map(drop)
+    }
+
+    /// The letter in each of the first blocks; `.` where there is none.
+    pub async fn read(&self, blocks: usize) -> Result<String> {
+        let script = format!("dd if={VDB} bs={BLOCK} count={blocks} iflag=direct | tr '\\0' .");
+        let bytes = self.run(&script).await?.into_bytes();
+        let contents: Vec<_> = bytes.chunks(BLOCK).collect();
+        ensure!(
+            contents.len() == blocks,
+            "{} blocks were read",
+            contents.len()
+        );
+        let letters = contents.into_iter().map(|content| {
+            let letter = content[0];
+            ensure!(
+                content.iter().all(|byte| *byte == letter),
+                "a block of two writes"
+            );
+            Ok(char::from(letter))
+        });
+        letters.collect()
+    }
+
+    /// A write that the disk must fail.
+    pub async fn must_refuse_writes(&self) -> Result<()> {
+        let written = self.write('x', 1).await;
+        ensure!(written.is_err(), "a dead disk took a write");
+        Ok(())
+    }
+
+    async fn run(&self, script: &str) -> Result<String> {
+        let program = exec::Program {
+            argv: ["bash", "-o", "pipefail", "-ec", script]
+                .map(str::to_owned)
+                .to_vec(),
+            ..exec::Program::default()
+        };
+        let docker = &self.world.site.docker;
+        let finished = exec::run(docker, &self.container, program).await?;
+        let ended_well = finished.exit_code == 0
+            // `tr` is ended by the pipe that dd closes.
+            || finished.exit_code == 141 && !finished.stderr.contains("error");
+        ensure!(
+            ended_well,
+            "{script}: exit {}: {}",
+            finished.exit_code,
+            finished.stderr
+        );
+        Ok(finished.stdout)
+    }
+}
