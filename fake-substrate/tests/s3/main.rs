@@ -2,6 +2,7 @@
 
 mod faults;
 mod promises;
+#[cfg(feature = "boto3")]
 mod suite;
 
 use std::path::Path;
