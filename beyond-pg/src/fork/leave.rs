@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -67,6 +67,8 @@ pub(crate) struct Leaving<'a> {
     pub(crate) layout: &'a Layout,
     pub(crate) owners: Owners,
     pub(crate) password: &'a Secret,
+    /// The `postgresql.conf` to start with: the parent may run on one that is not its user's.
+    pub(crate) conf: &'a Path,
     /// Where its words go; to our stderr without.
     pub(crate) logs: Option<&'a Logs>,
     pub(crate) progress: &'a dyn Progress,
@@ -122,7 +124,7 @@ impl Leaving<'_> {
     }
 
     fn start(&self) -> Result<Running, LeaveError> {
-        let program = cluster::private_postmaster(self.layout, self.owners.postgres);
+        let program = cluster::private_postmaster(self.layout, self.owners.postgres, self.conf);
         let Some(logs) = self.logs else {
             return Ok(program.start(Output::Inherited)?);
         };

@@ -75,7 +75,7 @@ pub(crate) fn waiting_for_nobody(postmaster: Program) -> Program {
 
 /// A postmaster that only this process can reach, for a fork that has yet to leave its parent. It
 /// recovers from what the volume holds, waits for nobody, and starts nothing that would dial out.
-pub(crate) fn private_postmaster(layout: &Layout, user: Account) -> Program {
+pub(crate) fn private_postmaster(layout: &Layout, user: Account, conf: &Path) -> Program {
     let socket = format!(
         "unix_socket_directories={}",
         layout.fork_socket_dir().display()
@@ -96,10 +96,12 @@ pub(crate) fn private_postmaster(layout: &Layout, user: Account) -> Program {
         "event_triggers=off",
         "default_transaction_read_only=off",
     ];
-    options.into_iter().chain([socket.as_str()]).fold(
-        postmaster(layout, user, &layout.postgres_conf()),
-        |program, option| program.args(["-c", option]),
-    )
+    options
+        .into_iter()
+        .chain([socket.as_str()])
+        .fold(postmaster(layout, user, conf), |program, option| {
+            program.args(["-c", option])
+        })
 }
 
 /// Reads the user's configuration as the postmaster would and starts nothing: it fails with Postgres'

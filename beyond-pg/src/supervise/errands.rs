@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::fs;
+use std::pin::pin;
 use std::time::Duration;
 
 use crate::boot::Observed;
@@ -164,18 +165,27 @@ impl<'a> Errands<'a> {
         if !self.leaves_parent() {
             return Ok(false);
         }
-        let leaving = Leaving {
-            layout: self.layout,
-            owners: self.observed.owners,
-            password: &self.observed.settings.password,
-            logs,
-            progress: self,
-        };
-        match leaving.run(stop).await? {
-            Left::Stopped => return Ok(true),
-            Left::Ours(changed) => self.journal.borrow_mut().record.changed.extend(changed),
+        let mut stop = pin!(stop);
+        loop {
+            let leaving = Leaving {
+                layout: self.layout,
+                owners: self.observed.owners,
+                password: &self.observed.settings.password,
+                conf: &self.fallback.conf(),
+                logs,
+                progress: self,
+            };
+            match leaving.run(stop.as_mut()).await {
+                Ok(Left::Stopped) => return Ok(true),
+                Ok(Left::Ours(changed)) => {
+                    self.journal.borrow_mut().record.changed.extend(changed);
+                    return Ok(false);
+                }
+                // The parent may have run on what worked last, and its user's files came along.
+                Err(LeaveError::Ended(_)) if self.fallback.look().await => {}
+                Err(error) => return Err(error),
+            }
         }
-        Ok(false)
     }
 
     fn leaves_parent(&self) -> bool {

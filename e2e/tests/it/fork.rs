@@ -163,6 +163,26 @@ async fn forks_fork_again_and_siblings_never_meet() -> Outcome {
     .await
 }
 
+/// A parent that runs on what worked last, because its user's file has a line that Postgres refuses, is
+/// forked like any other: the fork leaves it on the same terms and says the same of that line.
+#[tokio::test]
+async fn a_machine_whose_configuration_is_refused_can_be_forked() -> Outcome {
+    scenario(async |world| {
+        let db = world.vm("db").boot().await?;
+        db.user_conf("work_men = '1MB'\n").await?;
+        let db = db.restart().await?;
+        let words = "not applied: your 99-user.conf line 1 (work_men)";
+        db.complains(words).await?;
+
+        let fork = db.fork("fork").boot().await?;
+        fork.complains(words).await?;
+        ensure!(timeline(&fork).await? == 2 && timeline(&db).await? == 1);
+        fork.user_conf("").await?;
+        fork.restart().await?.is_well().await
+    })
+    .await
+}
+
 /// Wherever a fork is cut while it leaves its parent, nobody has been let in, and the next boot ends
 /// where an uncut one does: on the one timeline that follows the parent's, with nothing of the parent's
 /// that acts.

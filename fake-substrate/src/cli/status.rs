@@ -107,6 +107,7 @@ async fn gather(site: &Site) -> Result<Everything, CliError> {
         None => exists.then_some(false),
     };
     let (s3, faults) = match &service {
+        // Best effort: a service that does not answer is told as such above.
         Some(service) => (
             service.s3().await.ok().map(S3Line::of),
             service.admin().faults().await.unwrap_or_default(),
