@@ -1,0 +1,182 @@
+//! The hands that look: Docker, the substrate's admin API, each machine's `health`.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde_json::json;
+
+use super::feed::Feed;
+use super::snapshot::{Account, Machine, Service, Snapshot, Storage, Volume};
+use crate::admin::{AdminClient, KeptLine};
+use crate::docker::{self, Docker};
+use crate::labels;
+use crate::machine::metadata::Login;
+use crate::machine::state::State;
+use crate::machine::{self, View};
+use crate::names::SubstrateName;
+use crate::substrate::{self, Substrate, SubstrateError};
+use crate::telling::Told;
+
+/// A machine that takes longer to tell how it is shows as not answering.
+const HEALTH_WITHIN: Duration = Duration::from_secs(2);
+/// How many pages of one machine's log are fetched at a time; the rest comes with the next look.
+const LOG_PAGES: usize = 4;
+
+/// Looks at everything once. What cannot be found out is said in its place.
+pub(super) async fn snapshot(docker: &Docker, name: &SubstrateName) -> Snapshot {
+    let (substrate, mut service) = match Substrate::connect(docker, name).await {
+        Ok(substrate) => (Some(substrate), Service::Running),
+        Err(error @ (SubstrateError::Absent(_) | SubstrateError::NotRunning(_))) => {
+            (None, Service::Absent(told(&error)))
+        }
+        Err(error) => (None, Service::Silent(told(&error))),
+    };
+    let mut storage = None;
+    let mut faults = Vec::new();
+    if let Some(substrate) = &substrate {
+        match substrate.admin().faults().await {
+            Ok(standing) => faults = standing,
+            Err(error) => service = Service::Silent(told(&error)),
+        }
+        // Best effort: a service that does not answer is told as such above.
+        storage = substrate.s3().await.ok().map(|s3| Storage {
+            bucket: s3.bucket,
+            endpoint: s3.host_endpoint,
+        });
+    }
+    let reached = substrate.as_ref().filter(|_| service == Service::Running);
+    let views = match substrate::views(docker, name).await {
+        Ok(views) => views,
+        Err(error) => {
+            service = Service::Silent(told(&error));
+            Vec::new()
+        }
+    };
+    let volumes = match substrate::volumes(docker, name).await {
+        Ok(volumes) => volumes,
+        Err(error) => {
+            service = Service::Silent(told(&error));
+            Vec::new()
+        }
+    };
+    let volumes = volumes
+        .iter()
+        .map(|found| volume(found, name, &views))
+        .collect();
+    let machines = join_all(views.into_iter().map(|view| machine(reached, view))).await;
+    Snapshot {
+        service,
+        storage,
+        machines,
+        volumes,
+        faults,
+    }
+}
+
+fn told(error: &dyn std::error::Error) -> String {
+    Told::of(error).what
+}
+
+fn volume(found: &docker::volume::Volume, name: &SubstrateName, views: &[View]) -> Volume {
+    let label = |key: &str| found.labels.get(key).cloned();
+    let in_use = |view: &View| name.machine_volume(&view.name) == found.name;
+    Volume {
+        name: found.name.clone(),
+        machine: label(labels::MACHINE).unwrap_or_default(),
+        instance: label(labels::INSTANCE),
+        parent: label(labels::PARENT),
+        in_use: views.iter().any(in_use),
+        flush_point_ms: None,
+        dirty_bytes: None,
+    }
+}
+
+async fn machine(substrate: Option<&Substrate>, view: View) -> Machine {
+    let Some(substrate) = substrate else {
+        return Machine {
+            view,
+            database: None,
+            link: None,
+            account: Account::NotAsked,
+        };
+    };
+    let handle = substrate.handle(view.name.clone());
+    // Each is shown as unknown when it cannot be had.
+    let (link, database, account) = tokio::join!(
+        async { handle.link().await.ok() },
+        database(&handle),
+        account(substrate.admin(), &view)
+    );
+    Machine {
+        view,
+        database,
+        link,
+        account,
+    }
+}
+
+/// The password that stands beside it goes no further.
+async fn database(handle: &machine::Machine) -> Option<String> {
+    let document = handle.metadata().await.ok()?;
+    Login::from_metadata(&document).map(|login| login.database)
+}
+
+async fn account(admin: &AdminClient, view: &View) -> Account {
+    if view.state != State::Running {
+        return Account::NotAsked;
+    }
+    let request = json!({ "cmd": "health" });
+    match admin.rpc(view.name.as_str(), &request, HEALTH_WITHIN).await {
+        Ok(answer) => match (answer.health, answer.error) {
+            (Some(health), _) => Account::Told(Box::new(health)),
+            (None, why) => Account::Unanswered(why.unwrap_or_else(|| "no answer".to_owned())),
+        },
+        Err(error) => Account::Unanswered(told(&error)),
+    }
+}
+
+/// Fetches the lines that the host has received since the last time.
+pub(super) async fn lines(
+    docker: &Docker,
+    name: &SubstrateName,
+    snapshot: &Snapshot,
+    feed: &std::sync::Mutex<Feed>,
+) {
+    let Ok(substrate) = Substrate::connect(docker, name).await else {
+        return;
+    };
+    let linked = snapshot.machines.iter();
+    let linked = linked.filter_map(|machine| Some((&machine.view.name, machine.link.as_ref()?)));
+    for (machine, link) in linked {
+        let machine = machine.as_str();
+        let after = held(feed).after(machine, link.last_line);
+        // A host that does not answer shows as such; its lines are asked for again.
+        if let Ok((lines, after)) = fetched(substrate.admin(), machine, after).await {
+            held(feed).take_in(machine, lines, after);
+        }
+    }
+}
+
+async fn fetched(
+    admin: &AdminClient,
+    machine: &str,
+    after: u64,
+) -> Result<(Vec<KeptLine>, u64), crate::admin::AdminError> {
+    let mut after = after;
+    let mut lines = Vec::new();
+    for _ in 0..LOG_PAGES {
+        let page = admin.log_page(machine, after, Duration::ZERO).await?;
+        after = page.after;
+        if page.lines.is_empty() {
+            break;
+        }
+        lines.extend(page.lines);
+    }
+    Ok((lines, after))
+}
+
+/// A panic elsewhere leaves whole lines.
+pub(super) fn held(feed: &std::sync::Mutex<Feed>) -> std::sync::MutexGuard<'_, Feed> {
+    feed.lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}

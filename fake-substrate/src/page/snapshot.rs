@@ -1,0 +1,85 @@
+//! What the page shows, as plain data: collected by [`super::collect`], rendered by [`super::html`].
+//! No secret is in it.
+
+use wire::rpc::Health;
+
+use crate::admin::LinkReport;
+use crate::fault::Standing;
+use crate::machine::View;
+
+/// A substrate at one moment.
+#[derive(Debug, Clone)]
+pub(super) struct Snapshot {
+    pub(super) service: Service,
+    pub(super) storage: Option<Storage>,
+    pub(super) machines: Vec<Machine>,
+    pub(super) volumes: Vec<Volume>,
+    pub(super) faults: Vec<Standing>,
+}
+
+/// The process that holds 169.254.169.254.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Service {
+    /// It answers.
+    Running,
+    /// It does not run, or there is none.
+    Absent(String),
+    /// It should and could not be asked, or Docker could not.
+    Silent(String),
+}
+
+/// Where the host finds object storage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Storage {
+    pub(super) bucket: &'static str,
+    pub(super) endpoint: String,
+}
+
+/// A machine, and what is known of it.
+#[derive(Debug, Clone)]
+pub(super) struct Machine {
+    pub(super) view: View,
+    /// The database that its metadata names.
+    pub(super) database: Option<String>,
+    /// What the host knows of its link.
+    pub(super) link: Option<LinkReport>,
+    pub(super) account: Account,
+}
+
+/// A machine's own account of itself.
+#[derive(Debug, Clone)]
+pub(super) enum Account {
+    /// It does not run, or there is no host to ask through.
+    NotAsked,
+    /// It was asked, and this came of it.
+    Unanswered(String),
+    /// Its answer to `health`.
+    Told(Box<Health>),
+}
+
+impl Account {
+    pub(super) fn health(&self) -> Option<&Health> {
+        match self {
+            Self::Told(health) => Some(health),
+            Self::NotAsked | Self::Unanswered(_) => None,
+        }
+    }
+}
+
+/// A machine's volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Volume {
+    pub(super) name: String,
+    /// Whose it is.
+    pub(super) machine: String,
+    /// The database on it.
+    pub(super) instance: Option<String>,
+    /// The machine whose volume it began as a copy of.
+    pub(super) parent: Option<String>,
+    pub(super) in_use: bool,
+    /// What losing the host falls back to, in milliseconds of the Unix epoch; only block volumes
+    /// have one.
+    pub(super) flush_point_ms: Option<u64>,
+    /// Bytes written since then.
+    pub(super) dirty_bytes: Option<u64>,
+}
