@@ -29,6 +29,8 @@
 mod artifacts;
 mod bare;
 mod block_store;
+#[cfg(feature = "browser")]
+mod browser;
 pub mod budget;
 mod certificates;
 mod client;
@@ -40,6 +42,7 @@ mod ledger;
 mod link;
 mod loopback;
 mod object_storage;
+mod page;
 mod plain;
 mod processes;
 mod psql;
@@ -61,6 +64,8 @@ mod writer;
 pub use artifacts::Images;
 pub use bare::{Bare, Reader};
 pub use block_store::{BlockStore, Disk, Volume};
+#[cfg(feature = "browser")]
+pub use browser::{Browser, Window};
 pub use client::{Load, Output};
 pub use fake_substrate::admin::{LinkMode, LinkState, MmdsMode};
 pub use fake_substrate::certificates::{Authority, Issued, PlatformFile};
@@ -69,6 +74,7 @@ pub use fake_substrate::s3::faults::Operation;
 pub use guest::Guest;
 pub use ledger::{Ledger, Promise};
 pub use link::Received;
+pub use page::Served;
 pub use plain::{DockerRun, Plain};
 pub use processes::{Given, Process};
 pub use psql::Psql;

@@ -22,6 +22,8 @@ mod fault;
 mod feed;
 mod gate;
 mod html;
+#[cfg(test)]
+mod http_tests;
 mod live;
 pub mod process;
 mod routes;
