@@ -1,5 +1,6 @@
 //! The hands that look: Docker, the substrate's admin API, each machine's `health`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -13,30 +14,37 @@ use crate::labels;
 use crate::machine::metadata::Login;
 use crate::machine::state::State;
 use crate::machine::{self, View};
-use crate::names::SubstrateName;
+use crate::names::{MachineName, SubstrateName};
 use crate::substrate::{self, Substrate, SubstrateError};
-use crate::telling::Told;
+use crate::telling;
 
 /// A machine that takes longer to tell how it is shows as not answering.
 const HEALTH_WITHIN: Duration = Duration::from_secs(2);
 /// How many pages of one machine's log are fetched at a time; the rest comes with the next look.
 const LOG_PAGES: usize = 4;
 
+/// A machine that is ready is asked how it is with every so many-th look: each answer takes it a session of
+/// Postgres, which is four lines in its log.
+const ASKED_EVERY: u8 = 5;
+
+/// What machines told in the looks before, and how many looks ago.
+pub(super) type Told = BTreeMap<MachineName, (Account, u8)>;
+
 /// Looks at everything once. What cannot be found out is said in its place.
-pub(super) async fn snapshot(docker: &Docker, name: &SubstrateName) -> Snapshot {
+pub(super) async fn snapshot(docker: &Docker, name: &SubstrateName, told: &mut Told) -> Snapshot {
     let (substrate, mut service) = match Substrate::connect(docker, name).await {
         Ok(substrate) => (Some(substrate), Service::Running),
         Err(error @ (SubstrateError::Absent(_) | SubstrateError::NotRunning(_))) => {
-            (None, Service::Absent(told(&error)))
+            (None, Service::Absent(said(&error)))
         }
-        Err(error) => (None, Service::Silent(told(&error))),
+        Err(error) => (None, Service::Silent(said(&error))),
     };
     let mut storage = None;
     let mut faults = Vec::new();
     if let Some(substrate) = &substrate {
         match substrate.admin().faults().await {
             Ok(standing) => faults = standing,
-            Err(error) => service = Service::Silent(told(&error)),
+            Err(error) => service = Service::Silent(said(&error)),
         }
         // Best effort: a service that does not answer is told as such above.
         storage = substrate.s3().await.ok().map(|s3| Storage {
@@ -48,14 +56,14 @@ pub(super) async fn snapshot(docker: &Docker, name: &SubstrateName) -> Snapshot 
     let views = match substrate::views(docker, name).await {
         Ok(views) => views,
         Err(error) => {
-            service = Service::Silent(told(&error));
+            service = Service::Silent(said(&error));
             Vec::new()
         }
     };
     let volumes = match substrate::volumes(docker, name).await {
         Ok(volumes) => volumes,
         Err(error) => {
-            service = Service::Silent(told(&error));
+            service = Service::Silent(said(&error));
             Vec::new()
         }
     };
@@ -63,7 +71,15 @@ pub(super) async fn snapshot(docker: &Docker, name: &SubstrateName) -> Snapshot 
         .iter()
         .map(|found| volume(found, name, &views))
         .collect();
-    let machines = join_all(views.into_iter().map(|view| machine(reached, view))).await;
+    let looks = views.into_iter().map(|view| {
+        let before = told.get(&view.name);
+        machine(reached, view, before)
+    });
+    let machines = join_all(looks).await;
+    *told = machines
+        .iter()
+        .map(|machine| remembered(machine, told))
+        .collect();
     Snapshot {
         service,
         storage,
@@ -73,8 +89,8 @@ pub(super) async fn snapshot(docker: &Docker, name: &SubstrateName) -> Snapshot 
     }
 }
 
-fn told(error: &dyn std::error::Error) -> String {
-    Told::of(error).what
+fn said(error: &dyn std::error::Error) -> String {
+    telling::Told::of(error).what
 }
 
 fn volume(found: &docker::volume::Volume, name: &SubstrateName, views: &[View]) -> Volume {
@@ -91,7 +107,11 @@ fn volume(found: &docker::volume::Volume, name: &SubstrateName, views: &[View]) 
     }
 }
 
-async fn machine(substrate: Option<&Substrate>, view: View) -> Machine {
+async fn machine(
+    substrate: Option<&Substrate>,
+    view: View,
+    before: Option<&(Account, u8)>,
+) -> Machine {
     let Some(substrate) = substrate else {
         return Machine {
             view,
@@ -105,7 +125,7 @@ async fn machine(substrate: Option<&Substrate>, view: View) -> Machine {
     let (link, database, account) = tokio::join!(
         async { handle.link().await.ok() },
         database(&handle),
-        account(substrate.admin(), &view)
+        account(substrate.admin(), &view, before)
     );
     Machine {
         view,
@@ -121,9 +141,12 @@ async fn database(handle: &machine::Machine) -> Option<String> {
     Login::from_metadata(&document).map(|login| login.database)
 }
 
-async fn account(admin: &AdminClient, view: &View) -> Account {
+async fn account(admin: &AdminClient, view: &View, before: Option<&(Account, u8)>) -> Account {
     if view.state != State::Running {
         return Account::NotAsked;
+    }
+    if let Some((account, _ago)) = still_good(before) {
+        return account.clone();
     }
     let request = json!({ "cmd": "health" });
     match admin.rpc(view.name.as_str(), &request, HEALTH_WITHIN).await {
@@ -131,8 +154,23 @@ async fn account(admin: &AdminClient, view: &View) -> Account {
             (Some(health), _) => Account::Told(Box::new(health)),
             (None, why) => Account::Unanswered(why.unwrap_or_else(|| "no answer".to_owned())),
         },
-        Err(error) => Account::Unanswered(told(&error)),
+        Err(error) => Account::Unanswered(said(&error)),
     }
+}
+
+/// What a machine told before, if it need not be asked again.
+fn still_good(before: Option<&(Account, u8)>) -> Option<&(Account, u8)> {
+    before.filter(|(account, ago)| account.is_settled() && *ago < ASKED_EVERY)
+}
+
+/// Counts the looks for which a machine's account was not asked for anew.
+fn remembered(machine: &Machine, before: &Told) -> (MachineName, (Account, u8)) {
+    let account = machine.account.clone();
+    let ago = match still_good(before.get(&machine.view.name)) {
+        Some((_account, ago)) => ago + 1,
+        None => 1,
+    };
+    (machine.view.name.clone(), (account, ago))
 }
 
 /// Fetches the lines that the host has received since the last time.
@@ -179,4 +217,29 @@ async fn fetched(
 pub(super) fn held(feed: &std::sync::Mutex<Feed>) -> std::sync::MutexGuard<'_, Feed> {
     feed.lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::rpc::Health;
+
+    use super::{ASKED_EVERY, Account, still_good};
+
+    fn told(state: &str) -> Account {
+        Account::Told(Box::new(Health {
+            state: state.to_owned(),
+            ..Health::default()
+        }))
+    }
+
+    #[test]
+    fn only_a_ready_machine_is_left_in_peace_for_some_looks() {
+        let good = |account, ago| still_good(Some(&(account, ago))).is_some();
+        assert!(good(told("ready"), 1));
+        assert!(good(told("ready"), ASKED_EVERY - 1));
+        assert!(!good(told("ready"), ASKED_EVERY));
+        assert!(!good(told("starting"), 1));
+        assert!(!good(Account::Unanswered("no".to_owned()), 1));
+        assert!(still_good(None).is_none());
+    }
 }

@@ -31,6 +31,8 @@ pub(super) struct Line {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Severity {
     Plain,
+    /// Somebody came or went: most of the lines of an idle machine, and hidden until asked for.
+    Connection,
     Warning,
     Error,
 }
@@ -46,10 +48,21 @@ impl Severity {
             | "CONTEXT" | "QUERY" => Some(Self::Plain),
             _ => None,
         };
+        if CONNECTIONS.iter().any(|words| line.contains(words)) {
+            return Self::Connection;
+        }
         let words = line.split_whitespace().take(MARK_WITHIN);
         words.into_iter().find_map(mark).unwrap_or(Self::Plain)
     }
 }
+
+/// What Postgres says of each session.
+const CONNECTIONS: [&str; 4] = [
+    " LOG:  connection received: ",
+    " LOG:  connection authenticated: ",
+    " LOG:  connection authorized: ",
+    " LOG:  disconnection: ",
+];
 
 /// The prefix of Postgres has fewer words than this before the severity.
 const MARK_WITHIN: usize = 9;
@@ -211,6 +224,10 @@ mod tests {
             (
                 format!("{prefix} STATEMENT:  SELECT 'FATAL: '"),
                 Severity::Plain,
+            ),
+            (
+                format!("{prefix} LOG:  connection received: host=[local]"),
+                Severity::Connection,
             ),
             (
                 "2026-11-22 09:49:08.4 UTC [9] WARNING C-0x1: pooler error".to_owned(),

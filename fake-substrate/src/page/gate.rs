@@ -128,6 +128,8 @@ mod tests {
 
     const PORT: u16 = 8430;
 
+    type Row = (&'static [(&'static str, &'static str)], Result<(), Foreign>);
+
     fn asked(method: &Method, headers: &[(&'static str, &'static str)]) -> Result<(), Foreign> {
         let headers: HeaderMap = headers
             .iter()
@@ -148,7 +150,7 @@ mod tests {
 
     #[test]
     fn what_is_looked_at_must_be_asked_for_by_our_own_name() {
-        let table: [(&[(&str, &str)], Result<(), Foreign>); 14] = [
+        let table: [Row; 14] = [
             (&[OURS], Ok(())),
             (&[NAMED], Ok(())),
             (&[OURS, SAME], Ok(())),
@@ -178,7 +180,7 @@ mod tests {
 
     #[test]
     fn what_changes_anything_must_come_from_our_own_page() {
-        let table: [(&[(&str, &str)], Result<(), Foreign>); 11] = [
+        let table: [Row; 11] = [
             (&[OURS, ORIGIN], Ok(())),
             (&[OURS, ORIGIN, SAME], Ok(())),
             (&[OURS, SAME], Ok(())),

@@ -117,7 +117,8 @@ async fn a_change_takes_our_own_page_and_the_token_of_this_process() {
         ("origin", "http://elsewhere.example"),
         ("sec-fetch-site", "cross-site"),
     ];
-    let table: [(&[(&str, &str)], &str, &str); 5] = [
+    type Row<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str);
+    let table: [Row<'_>; 5] = [
         (&[], &form, "this page's own forms"),
         (&foreign, &form, "another site sent this request"),
         (&[("origin", "null")], &form, "this page's own forms"),

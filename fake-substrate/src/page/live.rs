@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
-use super::collect;
+use super::collect::{self, Told};
 use super::errands::{Errand, Errands};
 use super::feed::Feed;
 use super::html::{Fragment, Setting, fragments};
@@ -90,13 +90,14 @@ impl Live {
     async fn while_watched(&self) {
         let mut errands = self.errands.subscribe();
         let mut seen: Option<Arc<Snapshot>> = None;
+        let mut told = Told::new();
         while self.frames.receiver_count() > 0 {
             let first = seen.is_none();
             let look = async {
                 if !first {
                     pause(EVERY).await;
                 }
-                self.look().await
+                self.look(&mut told).await
             };
             tokio::pin!(look);
             // What was asked for is shown while the next look is under way.
@@ -118,8 +119,8 @@ impl Live {
         }
     }
 
-    async fn look(&self) -> Snapshot {
-        let snapshot = collect::snapshot(&self.docker, &self.substrate).await;
+    async fn look(&self, told: &mut Told) -> Snapshot {
+        let snapshot = collect::snapshot(&self.docker, &self.substrate, told).await;
         collect::lines(&self.docker, &self.substrate, &snapshot, &self.feed).await;
         snapshot
     }

@@ -192,7 +192,7 @@ pub async fn ensure(substrate: &SubstrateName) -> Result<String, ProcessError> {
     }
     let log = log_path(substrate);
     let unusable = |path: PathBuf| move |source| ProcessError::File { path, source };
-    let program = std::env::current_exe().map_err(unusable("the program itself".into()))?;
+    let program = own_program().map_err(unusable("the program itself".into()))?;
     let file = new_log(&log).map_err(unusable(log.clone()))?;
     let mut child = Program::named(program)
         .args(["--substrate", substrate.as_str(), "page", "--detached"])
@@ -271,10 +271,22 @@ async fn stop(substrate: &SubstrateName, record: &Record) -> Result<(), ProcessE
     })
 }
 
+/// The file that this process runs. One that was built anew meanwhile has gone from its path, and Linux
+/// still knows it: `up` takes minutes where images are to be built.
+fn own_program() -> io::Result<PathBuf> {
+    let path = std::env::current_exe()?;
+    let by_kernel = PathBuf::from("/proc/self/exe");
+    Ok(if !path.exists() && by_kernel.exists() {
+        by_kernel
+    } else {
+        path
+    })
+}
+
 /// Which program this is: another file, or the same one built again, is another build.
 fn this_build() -> String {
     let version = env!("CARGO_PKG_VERSION");
-    let file = std::env::current_exe().and_then(std::fs::metadata);
+    let file = own_program().and_then(std::fs::metadata);
     match file {
         Ok(file) => format!(
             "{version} {}.{} {} {}.{}",

@@ -1,7 +1,7 @@
 //! What the page shows, as plain data: collected by [`super::collect`], rendered by [`super::html`].
 //! No secret is in it.
 
-use wire::rpc::Health;
+use wire::rpc::{Health, Lifecycle};
 
 use crate::admin::LinkReport;
 use crate::fault::Standing;
@@ -58,6 +58,12 @@ pub(super) enum Account {
 }
 
 impl Account {
+    /// Whether it is ready, and so not likely to tell something else in a second.
+    pub(super) fn is_settled(&self) -> bool {
+        self.health()
+            .is_some_and(|health| health.state == Lifecycle::Ready.as_str())
+    }
+
     pub(super) fn health(&self) -> Option<&Health> {
         match self {
             Self::Told(health) => Some(health),

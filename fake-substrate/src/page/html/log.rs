@@ -22,6 +22,10 @@ pub(super) fn list(snapshot: &Snapshot, lines: &[Line], only: Option<&str>) -> M
                 }
             }
             button #log-show type="submit" { "Show" }
+            label.check for="log-connections" {
+                input #log-connections type="checkbox";
+                " clients that come and go"
+            }
         }
         ol #log.log role="log" aria-live="off" aria-label="Log lines, the latest last" tabindex="0" {
             @for one in shown { (line(one)) }
@@ -32,6 +36,7 @@ pub(super) fn list(snapshot: &Snapshot, lines: &[Line], only: Option<&str>) -> M
 pub(in super::super) fn line(line: &Line) -> Markup {
     let class = match line.severity {
         Severity::Plain => "plain",
+        Severity::Connection => "connection",
         Severity::Warning => "warning",
         Severity::Error => "error",
     };

@@ -1,8 +1,10 @@
 //! One machine as a card: what it is, how it is, where its WAL is, what may be done to it.
 
+use std::fmt::Display;
+
 use maud::{Markup, html};
 use serde_json::Value;
-use wire::rpc::{Health, Lifecycle, Map, Standby};
+use wire::rpc::{Health, Map, Standby};
 
 use super::super::action::{Action, Group};
 use super::super::errands::{Errand, busy};
@@ -99,7 +101,7 @@ fn head(machine: &Machine) -> Markup {
         span.badge.(class) { (state) }
         @match &machine.account {
             Account::Told(health) => {
-                @let ready = health.state == Lifecycle::Ready.as_str();
+                @let ready = machine.account.is_settled();
                 span.badge.(if ready { "good" } else { "busy" }) data-lifecycle=(health.state) { (health.state) }
                 @if !health.degraded.is_empty() { span.badge.bad { "degraded" } }
             }
@@ -128,8 +130,8 @@ fn fact(name: &str, value: &Markup) -> Markup {
     html! { div { dt { (name) } dd { (value) } } }
 }
 
-fn text(name: &str, value: impl ToString) -> Markup {
-    fact(name, &html! { (value.to_string()) })
+fn text(name: &str, value: impl Display) -> Markup {
+    fact(name, &html! { (value) })
 }
 
 fn standing(machine: &Machine, health: Option<&Health>) -> Markup {
@@ -148,7 +150,7 @@ fn standing(machine: &Machine, health: Option<&Health>) -> Markup {
     });
     let versions = health.map(|health| &health.versions);
     html! {
-        (fact("Ready since", &words::moment_or_unknown(health.and_then(|health| health.ready_since))))
+        (fact("Ready since", &words::told_moment(health.and_then(|health| health.ready_since))))
         (text("Size", format!("{} memory, {} cpus", view.memory, view.cpus)))
         (text("Ports", format!("{} pooler, {} direct", view.ports.pooler, view.ports.direct)))
         (text("Address", view.link_local))
@@ -173,7 +175,7 @@ fn wal(health: Option<&Health>) -> Markup {
         (fact("Checkpoint", &html! {
             (words::or_unknown(wal.and_then(|wal| wal.redo_lsn)))
             @if let Some(at) = wal.and_then(|wal| wal.checkpoint_at) {
-                ", " (words::moment_or_unknown(Some(at)))
+                ", " (words::told_moment(Some(at)))
             }
         }))
     }
@@ -182,6 +184,9 @@ fn wal(health: Option<&Health>) -> Markup {
 fn archive(health: Option<&Health>) -> Markup {
     let archive = health.map(|health| &health.archive);
     let by = archive.and_then(|archive| archive.by.as_deref());
+    let waiting = archive
+        .and_then(|archive| archive.waiting)
+        .filter(|count| *count > 0);
     let failures = archive
         .and_then(|archive| archive.failures)
         .filter(|count| *count > 0);
@@ -196,7 +201,7 @@ fn archive(health: Option<&Health>) -> Markup {
             @if let Some(segment) = archive.and_then(|archive| archive.last_segment.as_ref()) {
                 br; "up to " code { (segment) }
             }
-            @if let Some(waiting) = archive.and_then(|archive| archive.waiting) { br; (waiting) " waiting" }
+            @if let Some(waiting) = waiting { br; (waiting) " waiting" }
             @if let Some(failures) = failures { br; (failures) " tries failed" }
         }))
     }

@@ -41,10 +41,10 @@ pub(super) fn moment(unix_ms: u64) -> Markup {
     }
 }
 
-/// The same for what may be unknown, or is given in signed milliseconds as the wire has it.
-pub(super) fn moment_or_unknown(unix_ms: Option<i64>) -> Markup {
-    match unix_ms.and_then(|ms| u64::try_from(ms).ok()) {
-        Some(ms) => moment(ms),
+/// The same for what a machine tells: in seconds, and it may not know.
+pub(super) fn told_moment(unix_s: Option<i64>) -> Markup {
+    match unix_s.and_then(|seconds| u64::try_from(seconds).ok()) {
+        Some(seconds) => moment(seconds.saturating_mul(1000)),
         None => html! { (UNKNOWN) },
     }
 }
@@ -68,7 +68,7 @@ fn whole(unix_ms: u64) -> Option<(String, String)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{bytes, clock, moment, or_unknown};
+    use super::{bytes, clock, moment, or_unknown, told_moment};
 
     #[test]
     fn bytes_are_short() {
@@ -90,6 +90,8 @@ mod tests {
         let html = moment(1_764_000_000_123).into_string();
         let expected = "<time datetime=\"2025-11-24T16:00:00Z\" title=\"2025-11-24 16:00:00 UTC\">16:00:00 UTC</time>";
         assert_eq!(html, expected);
+        assert_eq!(told_moment(Some(1_764_000_000)).into_string(), expected);
+        assert_eq!(told_moment(None).into_string(), "–");
         assert_eq!(clock(0), "00:00:00");
         assert_eq!(or_unknown(None::<u8>), "–");
     }
