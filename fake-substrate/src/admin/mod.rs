@@ -192,6 +192,13 @@ pub enum AdminError {
     },
 }
 
+impl AdminError {
+    /// What was asked about does not exist.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Refused { status, .. } if *status == StatusCode::NOT_FOUND)
+    }
+}
+
 /// The host's end of the admin API. One method for each route.
 #[derive(Clone, Debug)]
 pub struct AdminClient {
