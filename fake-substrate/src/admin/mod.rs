@@ -21,8 +21,8 @@ use serde::{Deserialize, Serialize};
 pub use fault::S3Access;
 pub use link::{KeptLine, LinkMode, LinkModeChange, LinkReport, LinkState, LogPage, LogQuery};
 pub use volumes::{
-    AttachedDisk, CollectReport, CreateVolume, CutPower, DestroyQuery, FlushPointReport,
-    ForkVolume, PowerCutReport, StoreReport, VolumeReport, VolumeStanding,
+    AttachedDisk, CollectReport, CreateVolume, CutPower, DestroyQuery, FileSystem,
+    FlushPointReport, ForkVolume, PowerCutReport, StoreReport, VolumeReport, VolumeStanding,
 };
 
 /// What a machine reads under `/latest/meta-data/`.

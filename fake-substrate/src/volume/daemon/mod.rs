@@ -2,6 +2,7 @@
 //! control API. It runs in the one privileged container of a substrate (docs/volumes.md).
 
 mod api;
+mod birth;
 mod disks;
 mod loops;
 
@@ -79,6 +80,14 @@ pub enum BlockStoreError {
         "cannot make a disk of a volume\nHINT: the container needs /dev/loop-control, MKNOD and the device rule 'b 7:* rwm'"
     )]
     Loop(#[from] CommandError),
+    /// No file system.
+    #[error(
+        "cannot make a file system on a new volume: there is no such volume now\nHINT: is it large enough for one (1 MiB), and does the image have e2fsprogs?"
+    )]
+    Format(#[source] CommandError),
+    /// Work of the host panicked.
+    #[error("the store ran into a bug of its own\nHINT: its log has the place")]
+    Bug(#[source] tokio::task::JoinError),
     /// Asked for a disk where there is none.
     #[error("this block store makes no disks\nHINT: start it with --mount-dir, on Linux")]
     NoDisks,

@@ -393,3 +393,38 @@ proptest! {
         assert!(matches!(*names, ["db"] | ["copy", "db"] | ["copy"]), "{names:?}");
     }
 }
+
+#[test]
+fn a_draft_becomes_the_volume_it_was_made_for_in_one_step_or_stays_a_draft() {
+    let objects = MemoryObjects::default();
+    let machine = Machine::new(&objects, 1);
+    let wanted = |volume: &str| NewVolume {
+        name: name(volume),
+        bytes: MIB,
+        ephemeral: false,
+        expires_ms: None,
+    };
+    let draft = machine.create("draft", MIB);
+    machine.host.write(&draft, 0, &[5; BLOCK], true).unwrap();
+    let attached = machine.host.name(&name("draft"), wanted("db"), 1);
+    assert!(attached.is_err(), "somebody may still write to it");
+    machine.host.detach(&name("draft")).unwrap();
+    machine.create("taken", MIB);
+    let taken = machine.host.name(&name("draft"), wanted("taken"), 1);
+    assert!(taken.is_err());
+    let names = |host: &Host| -> Vec<_> {
+        host.with_books(|books| books.volumes().map(|v| v.meta.name.to_string()).collect())
+    };
+    assert_eq!(names(&machine.host), ["draft", "taken"]);
+
+    machine.host.name(&name("draft"), wanted("db"), 1).unwrap();
+    let Machine { arena, journal, .. } = machine;
+    let machine = Machine::on(arena, journal, &objects, 2);
+    assert_eq!(names(&machine.host), ["db", "taken"]);
+    let parent = machine
+        .host
+        .with_books(|books| books.volume(&name("db")).unwrap().meta.parent.clone());
+    assert_eq!(parent, None);
+    let db = machine.host.attach(&name("db")).unwrap();
+    assert_eq!(machine.block(&db, 0).unwrap(), 5);
+}
