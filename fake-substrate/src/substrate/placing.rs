@@ -4,7 +4,7 @@
 //! its parent, what it is made of. For a folder that volume is the content as well. For a disk it is
 //! empty, and the content is on whichever host says that it has it: hosts change, labels cannot.
 
-use crate::admin::{CreateVolume, ForkVolume};
+use crate::admin::{CreateVolume, FileSystem, ForkVolume};
 use crate::backend::{Backend, Storage};
 use crate::docker::volume::{self, Medium, Volume};
 use crate::docker::{Docker, container};
@@ -80,6 +80,7 @@ impl Site {
                 let new = CreateVolume {
                     name: hosts::volume_name(&order.name).map_err(HostError::from)?,
                     bytes: size.bytes(),
+                    file_system: Some(FileSystem::Ext4),
                     ephemeral: order.wishes.is_ephemeral(),
                     ttl_s: None,
                 };
