@@ -1,13 +1,16 @@
 //! A world's block store, its volumes, and what a kernel does to a disk of it. A disk's blocks are
 //! letters here: enough to tell which write is seen.
 
+use std::net::Ipv4Addr;
+
 use anyhow::{Context as _, Result, ensure};
 use fake_substrate::admin::{
     AdminClient, CreateVolume, CutPower, FileSystem, ForkVolume, PowerCutReport, VolumeReport,
 };
-use fake_substrate::docker::{ContainerSpec, container, exec, volume};
+use fake_substrate::docker::{Attachment, ContainerSpec, container, exec, volume};
 use fake_substrate::substrate::{block_store, service};
 use fake_substrate::volume::VolumeName;
+use fake_substrate::volume::backing::s3::S3Location;
 use fake_substrate::volume::store::cut::Tear;
 
 use crate::budget;
@@ -39,15 +42,42 @@ pub struct Disk<'a> {
 }
 
 impl World {
-    /// Starts a block store beside the substrate.
+    /// Starts a block store beside the substrate, with its objects in the substrate's object storage.
     pub async fn block_store(&self) -> Result<BlockStore<'_>> {
+        self.block_store_of_host(1).await
+    }
+
+    /// Starts the block store of one of several hosts, which share the object storage.
+    pub async fn block_store_of_host(&self, host: u8) -> Result<BlockStore<'_>> {
         let site = &self.site;
-        let name = format!("{}.block-store", site.substrate.name().network());
+        let network = site.substrate.name().network();
+        let name = format!("{network}.block-store-{host}");
         volume::ensure(&site.docker, &name, site.client_labels()).await?;
         let token = service::new_token()?;
         let labels = site.client_labels();
         let image = &site.images.substrate;
-        let spec = block_store::container(name.clone(), image, name.clone(), &token, labels);
+        let s3 = self.s3().await?;
+        let objects = S3Location {
+            endpoint: s3.machine_endpoint,
+            bucket: s3.bucket.to_owned(),
+            prefix: block_store::PREFIX.to_owned(),
+            keys: s3.keys,
+        };
+        let attachment = Attachment {
+            network,
+            // Outside what the substrate gives to machines.
+            link_local: Ipv4Addr::new(169, 254, 20, host),
+            aliases: Vec::new(),
+        };
+        let spec = block_store::container(
+            name.clone(),
+            image,
+            name.clone(),
+            &token,
+            labels,
+            &objects,
+            attachment,
+        );
         container::create(&site.docker, &spec).await?;
         let store = BlockStore {
             world: self,

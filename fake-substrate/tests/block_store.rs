@@ -9,7 +9,7 @@ use fake_substrate::admin::{
     VolumeStanding,
 };
 use fake_substrate::volume::VolumeName;
-use fake_substrate::volume::daemon::{self, BlockStoreOptions};
+use fake_substrate::volume::daemon::{self, BlockStoreOptions, ObjectStorage};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -28,7 +28,7 @@ impl Store {
         let socket = folder.join(format!("nbd-{}", control.local_addr().unwrap().port()));
         let options = BlockStoreOptions {
             state_dir: folder.join("state"),
-            objects_dir: folder.join("objects"),
+            objects: ObjectStorage::Folder(folder.join("objects")),
             mount_dir: None,
             nbd_listener: Some(UnixListener::bind(socket).unwrap()),
             control,

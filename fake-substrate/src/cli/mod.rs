@@ -223,6 +223,7 @@ mod tests {
             "fake-substrate image pins --update",
             "fake-substrate down --volumes --substrate other",
             "fake-substrate block-store --state-dir a --objects-dir b --mount-dir c --nbd-socket d --admin-token t",
+            "fake-substrate block-store --state-dir a --s3-endpoint http://x:1 --s3-bucket b --s3-prefix p --s3-access-key k --s3-secret-key s --admin-token t",
         ] {
             assert!(parse(line).is_ok(), "{line}");
         }
@@ -260,6 +261,9 @@ mod tests {
             "fake-substrate fault add s3 refuse --on write",
             "fake-substrate fault add s3 refuse --times 0",
             "fake-substrate fault add s3 slow --rate 0",
+            "fake-substrate block-store --state-dir a --admin-token t",
+            "fake-substrate block-store --state-dir a --objects-dir b --s3-endpoint http://x:1 --admin-token t",
+            "fake-substrate block-store --state-dir a --s3-endpoint http://x:1 --admin-token t",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }
