@@ -18,6 +18,7 @@ use crate::owner::Owner;
 use crate::substrate::{block_store, service};
 use crate::until::{Budget, OutOfTime, until_ok};
 use crate::volume::VolumeName;
+use crate::volume::backing::s3::S3Location;
 
 /// Something could not be done to a host.
 #[derive(Debug, thiserror::Error)]
@@ -109,6 +110,17 @@ pub struct Host {
     pub store: AdminClient,
 }
 
+/// What a host is made with.
+#[derive(Debug, Clone)]
+pub struct Kit {
+    /// The image with the block store.
+    pub image: String,
+    /// The process that it shall not outlive.
+    pub owner: Option<Owner>,
+    /// Where all hosts of a substrate keep what outlives them.
+    pub objects: S3Location,
+}
+
 /// The hosts of one substrate. Cheap to make: Docker knows them.
 #[derive(Debug, Clone)]
 pub struct Hosts<'s> {
@@ -196,14 +208,10 @@ impl<'s> Hosts<'s> {
     }
 
     /// Every host that is there, each awake: to look for a volume that no machine has. Under the lock.
-    pub async fn all_awake(
-        &self,
-        image: &str,
-        owner: Option<&Owner>,
-    ) -> Result<Vec<Host>, HostError> {
+    pub async fn all_awake(&self, kit: &Kit) -> Result<Vec<Host>, HostError> {
         let mut hosts = Vec::new();
         for name in self.names().await? {
-            hosts.push(self.ensure(&name, image, owner).await?);
+            hosts.push(self.ensure(&name, kit).await?);
         }
         Ok(hosts)
     }
@@ -212,19 +220,14 @@ impl<'s> Hosts<'s> {
     ///
     /// A block store of another image is replaced when it does not run: with it would go the disks of
     /// machines that do.
-    pub async fn ensure(
-        &self,
-        name: &HostName,
-        image: &str,
-        owner: Option<&Owner>,
-    ) -> Result<Host, HostError> {
-        let labels = || labels::of_host(self.substrate, name, owner);
+    pub async fn ensure(&self, name: &HostName, kit: &Kit) -> Result<Host, HostError> {
+        let labels = || labels::of_host(self.substrate, name, kit.owner.as_ref());
         let disk = self.substrate.host_disk(name);
         volume::ensure(self.docker, &disk, labels()).await?;
         let container = self.substrate.host_container(name);
         let mut seen = self.container(name).await?;
         if let Some(stale) =
-            seen.take_if(|seen| seen.image_id != image && seen.state != State::Running)
+            seen.take_if(|seen| seen.image_id != kit.image && seen.state != State::Running)
         {
             container::remove(self.docker, &stale.id).await?;
         }
@@ -239,12 +242,14 @@ impl<'s> Hosts<'s> {
             let mut labels = labels();
             labels.insert(labels::LINK_LOCAL.to_owned(), link_local.to_string());
             let token = service::new_token()?;
-            let mut spec = block_store::container(container.clone(), image, disk, &token, labels);
-            spec.network = Some(Attachment {
+            let network = Attachment {
                 network: self.substrate.network(),
                 link_local,
                 aliases: Vec::new(),
-            });
+            };
+            let (image, objects) = (&kit.image, &kit.objects);
+            let spec =
+                block_store::container(container, image, disk, &token, labels, objects, network);
             container::create(self.docker, &spec).await?;
         }
         self.awake(name).await

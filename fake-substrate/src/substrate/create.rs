@@ -147,7 +147,7 @@ pub(super) struct Site {
     pub(super) docker: Docker,
     pub(super) substrate: SubstrateName,
     pub(super) owner: Option<Owner>,
-    admin: AdminClient,
+    pub(super) admin: AdminClient,
 }
 
 /// What the metadata service knows under a machine's name.

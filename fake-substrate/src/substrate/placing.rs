@@ -8,17 +8,19 @@ use crate::admin::{CreateVolume, FileSystem, ForkVolume};
 use crate::backend::{Backend, Storage};
 use crate::docker::volume::{self, Medium, Volume};
 use crate::docker::{Docker, container};
-use crate::hosts::{self, Host, HostError, Hosts};
+use crate::hosts::{self, Host, HostError, Hosts, Kit};
 use crate::labels;
 use crate::machine::disk::Disk;
 use crate::machine::metadata::new_instance_id;
 use crate::machine::size::DiskSize;
 use crate::names::{HostName, MachineName, SubstrateName};
+use crate::s3;
 use crate::serve::clock;
 use crate::until::timed;
+use crate::volume::backing::s3::S3Location;
 
 use super::create::{Order, Site};
-use super::{SubstrateError, machine_containers, service};
+use super::{SubstrateError, block_store, machine_containers, service};
 
 impl Site {
     pub(super) fn hosts(&self) -> Hosts<'_> {
@@ -96,8 +98,7 @@ impl Site {
 
     /// The host that has a machine's volume. Every host that is there is asked.
     async fn who_has(&self, name: &MachineName) -> Result<Option<Host>, SubstrateError> {
-        let image = self.service_image().await?;
-        let hosts = self.hosts().all_awake(&image, self.owner.as_ref()).await?;
+        let hosts = self.hosts().all_awake(&self.kit().await?).await?;
         for host in hosts {
             if host.volume(name).await?.is_some() {
                 return Ok(Some(host));
@@ -133,16 +134,24 @@ impl Site {
                 return Err(HostError::Haunted { host, waiting }.into());
             }
         }
-        let image = self.service_image().await?;
-        let hosts = self.hosts();
-        Ok(hosts.ensure(&host, &image, self.owner.as_ref()).await?)
+        Ok(self.hosts().ensure(&host, &self.kit().await?).await?)
     }
 
-    /// Hosts run what the substrate's service runs.
-    async fn service_image(&self) -> Result<String, SubstrateError> {
+    /// Hosts run what the substrate's service runs, and keep their objects in its bucket.
+    async fn kit(&self) -> Result<Kit, SubstrateError> {
         let service = service::find(&self.docker, &self.substrate).await?;
         let service = service.ok_or_else(|| SubstrateError::Absent(self.substrate.clone()))?;
-        Ok(service.image_id)
+        let objects = S3Location {
+            endpoint: format!("http://{}:{}", wire::ports::METADATA_ADDR, s3::PORT),
+            bucket: s3::BUCKET.to_owned(),
+            prefix: block_store::PREFIX.to_owned(),
+            keys: self.admin.s3().await?.keys,
+        };
+        Ok(Kit {
+            image: service.image_id,
+            owner: self.owner.clone(),
+            objects,
+        })
     }
 
     /// A volume that was lost with its host, as of its flush point.

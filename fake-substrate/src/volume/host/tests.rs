@@ -81,6 +81,25 @@ fn name(volume: &str) -> VolumeName {
 const MIB: u64 = 1 << 20;
 const WHOLE_MIB: usize = 1 << 20;
 
+/// A block of zeroes takes no slot, so what follows it in the write lies right behind what came before
+/// it in the arena, and not in the write.
+#[test]
+fn a_write_with_zeroes_in_its_middle_is_read_back_as_it_was_written() {
+    let host = Machine::new(&MemoryObjects::default(), 1);
+    let disk = host.create("db", MIB);
+    let written: Vec<u8> = [1, 0, 2, 0, 0, 3, 4]
+        .into_iter()
+        .flat_map(|letter| [letter; BLOCK])
+        .collect();
+    host.host.write(&disk, 0, &written, false).unwrap();
+    let mut read = vec![9; written.len()];
+    host.host.read(&disk, 0, &mut read).unwrap();
+    assert_eq!(
+        read.iter().step_by(BLOCK).collect::<Vec<_>>(),
+        written.iter().step_by(BLOCK).collect::<Vec<_>>()
+    );
+}
+
 #[test]
 fn whoever_had_a_volume_before_it_was_rehomed_is_refused_from_its_next_flush_on() {
     let objects = MemoryObjects::default();
