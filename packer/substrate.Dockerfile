@@ -3,6 +3,10 @@
 # and no privilege: it binds port 80 as this user.
 ARG BASE=debian:forky-slim
 FROM ${BASE}
+# mkfs.ext4, for volumes that are born with a file system; of the suite's version, as the machines' own.
+RUN apt-get update -qq -o Acquire::Check-Valid-Until=false \
+    && apt-get install -qq --yes --no-install-recommends e2fsprogs \
+    && rm -rf /var/lib/apt/lists/*
 # A new named volume takes over this folder's owner; without it the volume would be root's.
 RUN install -d -o 1000 -g 1000 -m 0700 /var/lib/fake-substrate
 USER 1000:1000

@@ -1,13 +1,16 @@
 //! A world's block store, its volumes, and what a kernel does to a disk of it. A disk's blocks are
 //! letters here: enough to tell which write is seen.
 
+use std::net::Ipv4Addr;
+
 use anyhow::{Context as _, Result, ensure};
 use fake_substrate::admin::{
-    AdminClient, CreateVolume, CutPower, ForkVolume, PowerCutReport, VolumeReport,
+    AdminClient, CreateVolume, CutPower, FileSystem, ForkVolume, PowerCutReport, VolumeReport,
 };
-use fake_substrate::docker::{ContainerSpec, container, exec, volume};
+use fake_substrate::docker::{Attachment, ContainerSpec, container, exec, volume};
 use fake_substrate::substrate::{block_store, service};
 use fake_substrate::volume::VolumeName;
+use fake_substrate::volume::backing::s3::S3Location;
 use fake_substrate::volume::store::cut::Tear;
 
 use crate::budget;
@@ -39,15 +42,42 @@ pub struct Disk<'a> {
 }
 
 impl World {
-    /// Starts a block store beside the substrate.
+    /// Starts a block store beside the substrate, with its objects in the substrate's object storage.
     pub async fn block_store(&self) -> Result<BlockStore<'_>> {
+        self.block_store_of_host(1).await
+    }
+
+    /// Starts the block store of one of several hosts, which share the object storage.
+    pub async fn block_store_of_host(&self, host: u8) -> Result<BlockStore<'_>> {
         let site = &self.site;
-        let name = format!("{}.block-store", site.substrate.name().network());
+        let network = site.substrate.name().network();
+        let name = format!("{network}.block-store-{host}");
         volume::ensure(&site.docker, &name, site.client_labels()).await?;
         let token = service::new_token()?;
         let labels = site.client_labels();
         let image = &site.images.substrate;
-        let spec = block_store::container(name.clone(), image, name.clone(), &token, labels);
+        let s3 = self.s3().await?;
+        let objects = S3Location {
+            endpoint: s3.machine_endpoint,
+            bucket: s3.bucket.to_owned(),
+            prefix: block_store::PREFIX.to_owned(),
+            keys: s3.keys,
+        };
+        let attachment = Attachment {
+            network,
+            // Outside what the substrate gives to machines.
+            link_local: Ipv4Addr::new(169, 254, 20, host),
+            aliases: Vec::new(),
+        };
+        let spec = block_store::container(
+            name.clone(),
+            image,
+            name.clone(),
+            &token,
+            labels,
+            &objects,
+            attachment,
+        );
         container::create(&site.docker, &spec).await?;
         let store = BlockStore {
             world: self,
@@ -88,16 +118,43 @@ impl BlockStore<'_> {
         Ok(AdminClient::new(url, self.token.clone())?)
     }
 
-    /// Makes a volume.
+    /// Makes a volume of zeroes.
     pub async fn create(&self, name: &str) -> Result<Volume<'_>> {
+        self.born(name, BYTES, None).await
+    }
+
+    /// Makes a volume with an empty file system.
+    pub async fn create_formatted(&self, name: &str, bytes: u64) -> Result<Volume<'_>> {
+        self.born(name, bytes, Some(FileSystem::Ext4)).await
+    }
+
+    async fn born(
+        &self,
+        name: &str,
+        bytes: u64,
+        file_system: Option<FileSystem>,
+    ) -> Result<Volume<'_>> {
         let new = CreateVolume {
             name: name.parse()?,
-            bytes: BYTES,
+            bytes,
+            file_system,
             ephemeral: false,
             ttl_s: None,
         };
         self.client().await?.create_volume(&new).await?;
         Ok(self.volume(new.name))
+    }
+
+    /// Bytes of its own disk that are in use.
+    pub async fn used(&self) -> Result<u64> {
+        Ok(self.client().await?.store_stats().await?.used_bytes)
+    }
+
+    /// Every volume there is.
+    pub async fn names(&self) -> Result<Vec<String>> {
+        let volumes = self.client().await?.volumes().await?;
+        let names = volumes.into_iter().map(|volume| volume.name.to_string());
+        Ok(names.collect())
     }
 
     fn volume(&self, name: VolumeName) -> Volume<'_> {
@@ -115,11 +172,13 @@ impl<'a> Volume<'a> {
         container::remove(docker, &container).await?;
         let spec = ContainerSpec {
             name: container.clone(),
-            image: world.site.images.release.clone(),
+            image: world.site.images.substrate.clone(),
             hostname: self.name.to_string(),
             entrypoint: Some(["/bin/sleep", "infinity"].map(str::to_owned).to_vec()),
             labels: world.site.client_labels(),
             user: Some("root".to_owned()),
+            // As a machine, which mounts its volume itself.
+            capabilities: vec!["SYS_ADMIN".to_owned()],
             devices: vec![(disk.device, VDB.to_owned())],
             stop_timeout: budget::STOP,
             ..ContainerSpec::default()
@@ -201,6 +260,17 @@ impl Disk<'_> {
     pub async fn discard(&self, blocks: usize) -> Result<()> {
         let script = format!("blkdiscard --force --length {} {VDB}", blocks * BLOCK);
         self.run(&script).await.map(drop)
+    }
+
+    /// What a machine does at its first boot: mounts the file system, writes, unmounts; then a check of
+    /// the whole file system. Answers with how many bytes there are.
+    pub async fn mount_and_write(&self) -> Result<u64> {
+        let script = format!(
+            "mkdir -p /tmp/data; mount -t ext4 {VDB} /tmp/data; echo here >/tmp/data/file; \
+             stat -f -c '%b*%S' /tmp/data >/tmp/size; umount /tmp/data; \
+             e2fsck -fn {VDB} >/dev/null; echo $(($(cat /tmp/size)))"
+        );
+        Ok(self.run(&script).await?.trim().parse()?)
     }
 
     /// The letter in each of the first blocks; `.` where there is none.

@@ -5,10 +5,11 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use fake_substrate::admin::{
-    AdminClient, AdminError, AdminToken, CreateVolume, CutPower, ForkVolume, VolumeStanding,
+    AdminClient, AdminError, AdminToken, CreateVolume, CutPower, FileSystem, ForkVolume,
+    VolumeStanding,
 };
 use fake_substrate::volume::VolumeName;
-use fake_substrate::volume::daemon::{self, BlockStoreOptions};
+use fake_substrate::volume::daemon::{self, BlockStoreOptions, ObjectStorage};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -27,7 +28,7 @@ impl Store {
         let socket = folder.join(format!("nbd-{}", control.local_addr().unwrap().port()));
         let options = BlockStoreOptions {
             state_dir: folder.join("state"),
-            objects_dir: folder.join("objects"),
+            objects: ObjectStorage::Folder(folder.join("objects")),
             mount_dir: None,
             nbd_listener: Some(UnixListener::bind(socket).unwrap()),
             control,
@@ -63,6 +64,7 @@ fn durable(text: &str) -> CreateVolume {
     CreateVolume {
         name: name(text),
         bytes: 16 << 20,
+        file_system: None,
         ephemeral: false,
         ttl_s: None,
     }
@@ -113,6 +115,31 @@ async fn a_volume_and_its_fork_are_listed_with_who_is_whose_parent() {
         store.client.volume(&name("preview")).await.unwrap().parent,
         None
     );
+    store.stop().await;
+}
+
+#[tokio::test]
+async fn a_durable_volume_has_a_flush_point_as_soon_as_it_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::start(folder.path()).await;
+    store.client.create_volume(&durable("db")).await.unwrap();
+    let report = store.client.volume(&name("db")).await.unwrap();
+    assert!(report.flush_point.is_some());
+    store.stop().await;
+}
+
+#[tokio::test]
+async fn a_volume_whose_file_system_cannot_be_made_is_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::start(folder.path()).await;
+    let formatted = CreateVolume {
+        file_system: Some(FileSystem::Ext4),
+        ..durable("db")
+    };
+    let refused = status(store.client.create_volume(&formatted).await);
+    assert_eq!(refused.0, 501);
+    assert!(refused.1.contains("--mount-dir"), "{refused:?}");
+    assert_eq!(store.client.volumes().await.unwrap(), []);
     store.stop().await;
 }
 

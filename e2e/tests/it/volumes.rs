@@ -40,6 +40,32 @@ async fn what_a_kernel_flushed_outlives_a_power_cut() -> Outcome {
     .await
 }
 
+/// A volume is born with an empty ext4 that a kernel mounts, whatever its size, with few blocks written,
+/// and in object storage before anybody is told of it. One that cannot have a file system is not there.
+#[tokio::test]
+async fn a_volume_is_born_with_an_empty_file_system() -> Outcome {
+    scenario(async |world| {
+        let store = world.block_store().await?;
+        for (name, bytes) in [("small", 64 << 20), ("large", 100 << 30)] {
+            let volume = store.create_formatted(name, bytes).await?;
+            let born = volume.report().await?;
+            ensure!(
+                born.flush_point.is_some() && born.unsynced_blocks == 0 && born.parent.is_none(),
+                "{born:?}"
+            );
+            ensure!(store.used().await? < 8 << 20, "{name} is not cheap");
+            let usable = volume.attach().await?.mount_and_write().await?;
+            ensure!(usable > bytes / 10 * 9, "{usable} of {bytes} bytes");
+        }
+        let refused = store.create_formatted("tiny", 4096).await;
+        ensure!(refused.is_err(), "a file system in one block");
+        let names = store.names().await?;
+        ensure!(names == ["large", "small"], "{names:?}");
+        Ok(())
+    })
+    .await
+}
+
 /// A fork holds what its parent's disk had taken at that instant, flushed or not, and goes its own
 /// way from there.
 #[tokio::test]

@@ -21,8 +21,8 @@ use serde::{Deserialize, Serialize};
 pub use fault::S3Access;
 pub use link::{KeptLine, LinkMode, LinkModeChange, LinkReport, LinkState, LogPage, LogQuery};
 pub use volumes::{
-    AttachedDisk, CollectReport, CreateVolume, CutPower, DestroyQuery, FlushPointReport,
-    ForkVolume, PowerCutReport, StoreReport, VolumeReport, VolumeStanding,
+    AttachedDisk, CollectReport, CreateVolume, CutPower, DestroyQuery, FileSystem,
+    FlushPointReport, ForkVolume, PowerCutReport, StoreReport, VolumeReport, VolumeStanding,
 };
 
 /// What a machine reads under `/latest/meta-data/`.
@@ -190,6 +190,13 @@ pub enum AdminError {
         /// The status of the answer.
         status: StatusCode,
     },
+}
+
+impl AdminError {
+    /// What was asked about does not exist.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Refused { status, .. } if *status == StatusCode::NOT_FOUND)
+    }
 }
 
 /// The host's end of the admin API. One method for each route.

@@ -21,12 +21,23 @@ pub struct CreateVolume {
     pub name: VolumeName,
     /// Its size, a multiple of 4096.
     pub bytes: u64,
+    /// What is on it at first; zeroes when absent.
+    #[serde(default)]
+    pub file_system: Option<FileSystem>,
     /// Never written to object storage.
     #[serde(default)]
     pub ephemeral: bool,
     /// After so many seconds it is destroyed, once nobody uses it.
     #[serde(default)]
     pub ttl_s: Option<u64>,
+}
+
+/// An empty file system that a volume is born with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileSystem {
+    /// What machines mount (K-002): blocks of 4096 bytes, labelled `beyond-data`.
+    Ext4,
 }
 
 /// `POST /volumes/{name}/fork`.
@@ -165,9 +176,10 @@ impl AdminClient {
         self.call(Method::GET, &path(name, ""), Body::None).await
     }
 
-    /// Makes a volume of zeroes.
+    /// Makes a volume. One that is not ephemeral is in object storage when this returns.
     pub async fn create_volume(&self, new: &CreateVolume) -> Result<(), AdminError> {
-        self.call(Method::POST, "/volumes", Body::json(new)).await
+        self.call_within(SLOW, Method::POST, "/volumes", Body::json(new))
+            .await
     }
 
     /// Forks a volume as it is now.

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use clap::Args;
 
 use fake_substrate::admin::AdminToken;
-use fake_substrate::substrate::service;
-use fake_substrate::volume::daemon::{self, BlockStoreOptions};
+use fake_substrate::s3::Keys;
+use fake_substrate::substrate::{block_store, service};
+use fake_substrate::volume::backing::s3::S3Location;
+use fake_substrate::volume::daemon::{self, BlockStoreOptions, ObjectStorage};
 
 use super::{CliError, serve, terminal};
 
@@ -16,9 +18,8 @@ pub(crate) struct BlockStore {
     /// The host's own disk: arena and journal
     #[arg(long)]
     state_dir: PathBuf,
-    /// Object storage: a folder that several hosts may share
-    #[arg(long)]
-    objects_dir: PathBuf,
+    #[command(flatten)]
+    objects: Objects,
     /// Where volumes are mounted as files, for loop devices; without it there are no disks
     #[arg(long)]
     mount_dir: Option<PathBuf>,
@@ -32,6 +33,51 @@ pub(crate) struct BlockStore {
     /// another's arguments
     #[arg(long, env = service::TOKEN_ENV, hide_env_values = true)]
     admin_token: String,
+}
+
+/// One of the two.
+#[derive(Args)]
+struct Objects {
+    /// Object storage: a folder that several hosts on one machine may share
+    #[arg(
+        long,
+        required_unless_present = "s3_endpoint",
+        conflicts_with = "s3_endpoint"
+    )]
+    objects_dir: Option<PathBuf>,
+    /// Object storage: an S3, such as http://169.254.169.254:9000
+    #[arg(long, value_name = "URL", requires_all = ["s3_bucket", "s3_prefix", "s3_access_key", "s3_secret_key"])]
+    s3_endpoint: Option<String>,
+    /// The bucket; made when it is missing
+    #[arg(long, value_name = "NAME")]
+    s3_bucket: Option<String>,
+    /// In front of every key; hosts that share it can take over each other's volumes
+    #[arg(long, value_name = "PREFIX")]
+    s3_prefix: Option<String>,
+    /// From the environment, as the token
+    #[arg(long, hide = true, env = block_store::ACCESS_KEY_ENV, hide_env_values = true)]
+    s3_access_key: Option<String>,
+    /// From the environment, as the token
+    #[arg(long, hide = true, env = block_store::SECRET_KEY_ENV, hide_env_values = true)]
+    s3_secret_key: Option<String>,
+}
+
+impl Objects {
+    /// clap has seen to it that one of the two is whole.
+    fn location(self) -> ObjectStorage {
+        match self.s3_endpoint {
+            None => ObjectStorage::Folder(self.objects_dir.unwrap_or_default()),
+            Some(endpoint) => ObjectStorage::S3(S3Location {
+                endpoint,
+                bucket: self.s3_bucket.unwrap_or_default(),
+                prefix: self.s3_prefix.unwrap_or_default(),
+                keys: Keys {
+                    access_key: self.s3_access_key.unwrap_or_default(),
+                    secret_key: self.s3_secret_key.unwrap_or_default(),
+                },
+            }),
+        }
+    }
 }
 
 /// The token is no debug output.
@@ -63,7 +109,7 @@ impl BlockStore {
         });
         let options = BlockStoreOptions {
             state_dir: self.state_dir,
-            objects_dir: self.objects_dir,
+            objects: self.objects.location(),
             mount_dir: self.mount_dir,
             nbd_listener: nbd_listener.transpose()?,
             control: serve::listen(self.control_port).await?,

@@ -8,12 +8,14 @@ mod fork;
 mod image;
 mod lifecycle;
 mod logs;
+mod loss;
 mod page;
 mod psql;
 mod report;
 mod rpc;
 mod serve;
 mod status;
+mod storage;
 mod terminal;
 mod undo;
 mod up;
@@ -62,6 +64,14 @@ enum Command {
     Restart(lifecycle::Named),
     /// SIGKILL of a machine: no clean shutdown, what reached the volume stays
     Crash(lifecycle::Named),
+    /// Cut a machine's power: what its disk had not flushed is lost, or part of it
+    PowerCut(loss::PowerCut),
+    /// Make now the flush point of a machine's volume: what the loss of its host falls back to
+    Flush(loss::Flush),
+    /// Lose a host: its machines are gone, their volumes fall back to their flush points
+    LoseHost(loss::LoseHost),
+    /// Boot a lost machine on another host, from object storage
+    Rehome(loss::Rehome),
     /// What a machine has written, as the host received it
     Logs(logs::Logs),
     /// One control request to a machine, its answer as JSON
@@ -101,9 +111,11 @@ impl Site {
         })
     }
 
-    /// The substrate, which must be there and answer.
+    /// The substrate, which must be there and answer. Machines whose time has come go first.
     async fn connect(&self) -> Result<Substrate, CliError> {
-        Ok(Substrate::connect(&self.docker, &self.substrate).await?)
+        let substrate = Substrate::connect(&self.docker, &self.substrate).await?;
+        substrate.expire(&self.progress).await?;
+        Ok(substrate)
     }
 
     /// A machine of it, which must be there.
@@ -133,6 +145,10 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Start(named) => named.start(&site).await.map(done),
         Command::Restart(named) => named.restart(&site).await.map(done),
         Command::Crash(named) => named.crash(&site).await.map(done),
+        Command::PowerCut(cut) => cut.run(&site).await.map(done),
+        Command::Flush(flush) => flush.run(&site).await.map(done),
+        Command::LoseHost(lose) => lose.run(&site).await.map(done),
+        Command::Rehome(rehome) => rehome.run(&site).await.map(done),
         Command::Logs(logs) => logs.run(&site).await.map(done),
         Command::Rpc(rpc) => rpc.run(&site).await,
         Command::Page(page) => page.run(&site).await.map(done),
@@ -179,7 +195,18 @@ mod tests {
             "fake-substrate add two --sink keeper",
             "fake-substrate status --json",
             "fake-substrate psql db --direct -- -c select",
+            "fake-substrate up --volumes block --disk 20g --host host-2",
+            "fake-substrate up --volumes auto",
+            "fake-substrate add two --volumes copy",
             "fake-substrate fork db copy --set A=b",
+            "fake-substrate fork db copy --ttl 2h",
+            "fake-substrate power-cut db",
+            "fake-substrate power-cut db --seed 7 --tear sector",
+            "fake-substrate flush db",
+            "fake-substrate lose-host db",
+            "fake-substrate lose-host --host host-1",
+            "fake-substrate rehome db",
+            "fake-substrate rehome db --host host-3",
             "fake-substrate stop db",
             "fake-substrate start db",
             "fake-substrate restart db",
@@ -202,6 +229,7 @@ mod tests {
             "fake-substrate image pins --update",
             "fake-substrate down --volumes --substrate other",
             "fake-substrate block-store --state-dir a --objects-dir b --mount-dir c --nbd-socket d --admin-token t",
+            "fake-substrate block-store --state-dir a --s3-endpoint http://x:1 --s3-bucket b --s3-prefix p --s3-access-key k --s3-secret-key s --admin-token t",
         ] {
             assert!(parse(line).is_ok(), "{line}");
         }
@@ -209,14 +237,7 @@ mod tests {
 
     #[test]
     fn what_does_not_exist_yet_is_not_pretended() {
-        for word in [
-            "restore",
-            "power-cut",
-            "flush",
-            "lose-host",
-            "rehome",
-            "fault add partition",
-        ] {
+        for word in ["restore", "fault add partition"] {
             assert!(
                 parse(&format!("fake-substrate {word} db")).is_err(),
                 "{word}"
@@ -234,10 +255,21 @@ mod tests {
             "fake-substrate up --name DB",
             "fake-substrate up --set lower=x",
             "fake-substrate --substrate a.b up",
+            "fake-substrate up --volumes zfs",
+            "fake-substrate up --disk 100m",
+            "fake-substrate up --host A",
+            "fake-substrate lose-host",
+            "fake-substrate lose-host db --host host-1",
+            "fake-substrate power-cut db --tear bit",
+            "fake-substrate fork db copy --ttl 0s",
+            "fake-substrate fork db copy --ttl soon",
             "fake-substrate fault add s3 refuse --status 200",
             "fake-substrate fault add s3 refuse --on write",
             "fake-substrate fault add s3 refuse --times 0",
             "fake-substrate fault add s3 slow --rate 0",
+            "fake-substrate block-store --state-dir a --admin-token t",
+            "fake-substrate block-store --state-dir a --objects-dir b --s3-endpoint http://x:1 --admin-token t",
+            "fake-substrate block-store --state-dir a --s3-endpoint http://x:1 --admin-token t",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

@@ -23,6 +23,10 @@ pub struct Observed {
     pub labels: Labels,
     /// Its environment as configured, not as PID 1 may have changed it.
     pub env: BTreeMap<String, String>,
+    /// What it runs, without arguments that follow.
+    pub entrypoint: Vec<String>,
+    /// Devices of the host that it was given: here, and there.
+    pub devices: BTreeMap<String, String>,
     /// What it is doing.
     pub state: State,
     /// Its memory limit.
@@ -47,7 +51,12 @@ impl Observed {
             |figure: Option<i64>| u64::try_from(figure?).ok().filter(|figure| *figure > 0);
         let env = config.env.unwrap_or_default().into_iter();
         let networks = settings.networks.unwrap_or_default().into_iter();
+        let devices = host.devices.unwrap_or_default().into_iter();
         Self {
+            entrypoint: config.entrypoint.unwrap_or_default(),
+            devices: devices
+                .filter_map(|device| Some((device.path_in_container?, device.path_on_host?)))
+                .collect(),
             id: answer.id.unwrap_or_default(),
             name: answer
                 .name
@@ -126,6 +135,7 @@ mod tests {
                 shared_memory: 1 << 30,
                 processes: 64,
             }),
+            devices: vec![("/dev/loop7".to_owned(), "/dev/vdb".to_owned())],
             published: vec![Published {
                 container: 5432,
                 host: Some(6000),
@@ -172,6 +182,10 @@ mod tests {
             seen.networks.get("beyond-local").map(String::as_str),
             Some("net1")
         );
+        assert_eq!(
+            seen.devices.get("/dev/vdb").map(String::as_str),
+            Some("/dev/loop7")
+        );
         assert!(seen.open_ports.is_empty());
     }
 
@@ -208,6 +222,12 @@ mod tests {
             host.security_opt,
             Some(vec!["no-new-privileges".to_owned()])
         );
+        let mounts = ContainerSpec {
+            capabilities: vec!["SYS_ADMIN".to_owned()],
+            ..asked_for()
+        };
+        let options = mounts.body().host_config.unwrap().security_opt.unwrap();
+        assert_eq!(options, ["no-new-privileges", "apparmor=unconfined"]);
         assert_eq!(host.memory_swap, host.memory, "no swap on top");
         let bindings = host.port_bindings.unwrap();
         let binding = bindings["5432/tcp"].as_ref().unwrap();

@@ -16,6 +16,9 @@ use bollard::models::{
 use crate::labels::Labels;
 use crate::machine::size::{Cpus, Memory};
 
+/// The capability to mount file systems.
+pub const SYS_ADMIN: &str = "SYS_ADMIN";
+
 /// A container to be made.
 #[derive(Debug, Clone, Default)]
 pub struct ContainerSpec {
@@ -145,6 +148,15 @@ impl ContainerSpec {
         }
     }
 
+    /// Where AppArmor is in force, Docker's profile forbids every mount, whatever the capabilities say.
+    fn security_options(&self) -> Vec<String> {
+        let mounts = self.capabilities.iter().any(|name| name == SYS_ADMIN);
+        let unconfined = mounts.then(|| "apparmor=unconfined".to_owned());
+        std::iter::once("no-new-privileges".to_owned())
+            .chain(unconfined)
+            .collect()
+    }
+
     fn host_config(&self) -> HostConfig {
         let mounts = self.mounts.iter().map(|mount| DockerMount {
             typ: Some(MountType::VOLUME),
@@ -178,7 +190,7 @@ impl ContainerSpec {
             device_cgroup_rules: Some(self.device_rules.clone()),
             cap_drop: Some(vec!["ALL".to_owned()]),
             cap_add: Some(self.capabilities.clone()),
-            security_opt: Some(vec!["no-new-privileges".to_owned()]),
+            security_opt: Some(self.security_options()),
             readonly_rootfs: Some(self.read_only_root),
             memory,
             // The same figure for both means no swap: a machine of its own has none either.

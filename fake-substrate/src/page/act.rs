@@ -1,5 +1,7 @@
 //! The hands that act: what the buttons do, by the same calls as the command line.
 
+use crate::admin::CutPower;
+use crate::backend::Storage;
 use crate::docker::Docker;
 use crate::docker::volume::Medium;
 use crate::machine::metadata::Wishes;
@@ -9,7 +11,7 @@ use crate::machine::{Machine, MachineError};
 use crate::names::{MachineName, SubstrateName};
 use crate::ports::PortChoice;
 use crate::progress::Progress;
-use crate::substrate::{Order, Substrate, SubstrateError};
+use crate::substrate::{Order, Paused, Substrate, SubstrateError};
 use crate::until::Budget;
 
 /// What is done to a machine, with all that it takes.
@@ -18,7 +20,11 @@ pub(super) enum Deed {
     Start,
     Stop,
     Restart,
+    Flush,
+    Rehome,
     Crash,
+    PowerCut,
+    LoseHost,
     Fork { name: MachineName },
 }
 
@@ -42,7 +48,11 @@ impl Deed {
             Self::Start => format!("start {machine}"),
             Self::Stop => format!("stop {machine}"),
             Self::Restart => format!("restart {machine}"),
+            Self::Flush => format!("flush {machine}"),
+            Self::Rehome => format!("rehome {machine}"),
             Self::Crash => format!("crash {machine}"),
+            Self::PowerCut => format!("cut the power of {machine}"),
+            Self::LoseHost => format!("lose the host of {machine}"),
             Self::Fork { name } => format!("fork {machine} to {name}"),
         }
     }
@@ -92,6 +102,37 @@ impl Deed {
                 handle.crash().await?;
                 Ok(None)
             }
+            Self::Flush => {
+                progress.step("Writing to object storage");
+                let point = handle.flush().await?;
+                let (generation, sequence) = (point.generation, point.sequence);
+                Ok(Some(format!("Flush point {generation}.{sequence}.")))
+            }
+            Self::PowerCut => {
+                progress.step("Cutting the power");
+                let cut = handle.power_cut(CutPower::default()).await?;
+                Ok(Some(format!(
+                    "Of {} blocks that were not flushed {} survived, {} of them torn.",
+                    cut.unsynced, cut.survived, cut.torn
+                )))
+            }
+            Self::LoseHost => {
+                let host = substrate.host_of(&machine).await?;
+                progress.step(&format!("Losing host {host}"));
+                let lost = substrate.lose_host(&host, progress).await?;
+                let names: Vec<_> = lost.machines.iter().map(ToString::to_string).collect();
+                Ok(Some(format!(
+                    "Host {host} is gone, with {}.",
+                    names.join(", ")
+                )))
+            }
+            Self::Rehome => {
+                progress.step("Bringing its volume back from object storage");
+                let rehomed = substrate.rehome(&machine, None, progress).await?;
+                handle.start().await?;
+                let ready = ready(&handle, progress).await?;
+                Ok(Some(format!("On host {}. {ready}", rehomed.host)))
+            }
             Self::Fork { name } => fork(&substrate, &handle, name, progress).await.map(Some),
         }
     }
@@ -119,13 +160,23 @@ async fn fork(
         memory: view.memory,
         cpus: view.cpus,
         ports: PortChoice::Any,
-        medium: Medium::Disk,
+        // That of its parent, whatever stands here.
+        storage: Storage::Copy(Medium::Disk),
+        ttl: None,
         wishes: Wishes::default(),
         overrides: Overrides::default(),
     };
     let forked = substrate.fork(parent.name(), order, progress).await?;
     forked.machine.start().await?;
     let ready = ready(&forked.machine, progress).await?;
-    let frozen = forked.frozen.as_secs_f64();
-    Ok(format!("{ready} The parent stood still for {frozen:.2} s."))
+    Ok(match forked.paused {
+        Paused::StoodStill(time) => {
+            let seconds = time.as_secs_f64();
+            format!("{ready} The parent stood still for {seconds:.2} s.")
+        }
+        Paused::AtMost(time) => {
+            let ms = time.as_secs_f64() * 1000.0;
+            format!("{ready} The parent's writes waited for at most {ms:.1} ms.")
+        }
+    })
 }

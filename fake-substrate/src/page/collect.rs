@@ -7,14 +7,15 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use super::feed::Feed;
-use super::snapshot::{Account, Machine, Service, Snapshot, Storage, Volume};
-use crate::admin::{AdminClient, KeptLine};
+use super::snapshot::{Account, Machine, Place, Service, Snapshot, Storage, Volume};
+use crate::admin::{AdminClient, KeptLine, VolumeReport};
 use crate::docker::{self, Docker};
+use crate::hosts::Hosts;
 use crate::labels;
 use crate::machine::metadata::Login;
 use crate::machine::state::State;
 use crate::machine::{self, View};
-use crate::names::{MachineName, SubstrateName};
+use crate::names::{HostName, MachineName, SubstrateName};
 use crate::substrate::{self, Substrate, SubstrateError};
 use crate::telling;
 
@@ -67,10 +68,10 @@ pub(super) async fn snapshot(docker: &Docker, name: &SubstrateName, told: &mut T
             Vec::new()
         }
     };
-    let volumes = volumes
-        .iter()
-        .map(|found| volume(found, name, &views))
-        .collect();
+    let folders = volumes.iter().map(|found| folder(found, name, &views));
+    let mut volumes: Vec<Volume> = folders.collect();
+    volumes.extend(disks(docker, name, &views).await);
+    volumes.sort_by(|one, other| one.machine.cmp(&other.machine));
     let looks = views.into_iter().map(|view| {
         let before = told.get(&view.name);
         machine(reached, view, before)
@@ -93,17 +94,63 @@ fn said(error: &dyn std::error::Error) -> String {
     telling::Told::of(error).what
 }
 
-fn volume(found: &docker::volume::Volume, name: &SubstrateName, views: &[View]) -> Volume {
+fn folder(found: &docker::volume::Volume, name: &SubstrateName, views: &[View]) -> Volume {
     let label = |key: &str| found.labels.get(key).cloned();
     let in_use = |view: &View| name.machine_volume(&view.name) == found.name;
     Volume {
-        name: found.name.clone(),
         machine: label(labels::MACHINE).unwrap_or_default(),
-        instance: label(labels::INSTANCE),
         parent: label(labels::PARENT),
-        in_use: views.iter().any(in_use),
-        flush_point_ms: None,
-        dirty_bytes: None,
+        place: Place::Folder {
+            in_use: views.iter().any(in_use),
+            instance: label(labels::INSTANCE),
+        },
+    }
+}
+
+/// The volumes that the hosts tell of, and those of machines whose host tells nothing any more.
+async fn disks(docker: &Docker, name: &SubstrateName, views: &[View]) -> Vec<Volume> {
+    let hosts = Hosts::of(docker, name);
+    // Best effort: where Docker does not answer, that is told already.
+    let names = hosts.names().await.unwrap_or_default();
+    let mut volumes = Vec::new();
+    for host in &names {
+        // A host that does not run, or not answer, leaves its volumes unknown.
+        let Ok(running) = hosts.running(host).await else {
+            continue;
+        };
+        let reports = running.store.volumes().await.unwrap_or_default();
+        volumes.extend(reports.into_iter().map(|report| disk(host, report)));
+    }
+    for view in views {
+        let Some(host) = view.disk.host().filter(|_| view.state == State::Lost) else {
+            continue;
+        };
+        if volumes
+            .iter()
+            .all(|known| known.machine != view.name.as_str())
+        {
+            volumes.push(Volume {
+                machine: view.name.to_string(),
+                parent: None,
+                place: Place::Lost {
+                    host: host.to_string(),
+                },
+            });
+        }
+    }
+    volumes
+}
+
+fn disk(host: &HostName, report: VolumeReport) -> Volume {
+    Volume {
+        machine: report.name.to_string(),
+        parent: report.parent.map(|parent| parent.to_string()),
+        place: Place::Host {
+            host: host.to_string(),
+            standing: report.standing,
+            flush_point_ms: report.flush_point.map(|point| point.at_ms),
+            dirty_bytes: report.dirty_bytes,
+        },
     }
 }
 

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! A process of the host serves it, since the substrate's container has no access to Docker and must
-//! not get any. `html`, `gate`, `action`, `fault` and `feed` are pure; `collect` looks, `act` does,
+//! not get any. `html`, `gate`, `action`, `fault` and `feed` are pure; `collect` and `peer` look, `act` does,
 //! `process` is how the serving process lives and ends.
 
 mod act;
@@ -25,13 +25,14 @@ mod html;
 #[cfg(test)]
 mod http_tests;
 mod live;
+mod peer;
 pub mod process;
 mod routes;
 mod snapshot;
 mod stream;
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
@@ -147,7 +148,8 @@ impl Page {
             // Streams of events would keep their connections for ever.
             closing.send_replace(true);
         };
-        axum::serve(listener, routes::router(site))
+        let service = routes::router(site).into_make_service_with_connect_info::<SocketAddr>();
+        axum::serve(listener, service)
             .with_graceful_shutdown(ended)
             .await
             .map_err(PageError::Serve)

@@ -1,11 +1,12 @@
 //! What is asked of the page over HTTP, and the gate before all of it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::rejection::FormRejection;
-use axum::extract::{Form, FromRequest as _, Path, Query, Request, State};
+use axum::extract::{ConnectInfo, Form, FromRequest as _, Path, Query, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::sse::{KeepAlive, Sse};
@@ -22,6 +23,7 @@ use super::collect::held;
 use super::fault;
 use super::gate::{self, Foreign, POLICIES};
 use super::html::{login, notice, page};
+use super::peer;
 use super::stream::events;
 use crate::names::MachineName;
 use crate::substrate::Substrate;
@@ -81,6 +83,11 @@ struct Proof {
 }
 
 async fn admitted(site: &Site, request: Request) -> Result<Request, Response> {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    if !peer.is_some_and(|ConnectInfo(peer)| peer::may_have_the_page(*peer, site.port)) {
+        let why = "this page is for the user who serves it, and for root";
+        return Err(refusal(StatusCode::FORBIDDEN, why));
+    }
     let foreign = |why: Foreign| refusal(StatusCode::FORBIDDEN, &why.to_string());
     gate::admit(site.port, request.method(), request.headers()).map_err(foreign)?;
     if matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -221,7 +228,11 @@ async fn act(
         Action::Start => Deed::Start,
         Action::Stop => Deed::Stop,
         Action::Restart => Deed::Restart,
+        Action::Flush => Deed::Flush,
+        Action::Rehome => Deed::Rehome,
         Action::Crash => Deed::Crash,
+        Action::PowerCut => Deed::PowerCut,
+        Action::LoseHost => Deed::LoseHost,
         Action::Fork => match fields.name.trim().parse() {
             Ok(name) => Deed::Fork { name },
             Err(error) => return unusable(&headers, &error),

@@ -3,7 +3,7 @@
 
 use wire::rpc::{Health, Lifecycle};
 
-use crate::admin::LinkReport;
+use crate::admin::{LinkReport, VolumeStanding};
 use crate::fault::Standing;
 use crate::machine::View;
 
@@ -75,17 +75,31 @@ impl Account {
 /// A machine's volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Volume {
-    pub(super) name: String,
     /// Whose it is.
     pub(super) machine: String,
-    /// The database on it.
-    pub(super) instance: Option<String>,
     /// The machine whose volume it began as a copy of.
     pub(super) parent: Option<String>,
-    pub(super) in_use: bool,
-    /// What losing the host falls back to, in milliseconds of the Unix epoch; only block volumes
-    /// have one.
-    pub(super) flush_point_ms: Option<u64>,
-    /// Bytes written since then.
-    pub(super) dirty_bytes: Option<u64>,
+    pub(super) place: Place,
+}
+
+/// Where a volume is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    /// A folder of Docker's.
+    Folder {
+        in_use: bool,
+        /// The database on it.
+        instance: Option<String>,
+    },
+    /// The disk of a host.
+    Host {
+        host: String,
+        standing: VolumeStanding,
+        /// What losing the host falls back to, in milliseconds of the Unix epoch.
+        flush_point_ms: Option<u64>,
+        /// Bytes written since then.
+        dirty_bytes: u64,
+    },
+    /// Nowhere but in object storage, if there: its host is gone.
+    Lost { host: String },
 }

@@ -5,7 +5,7 @@
 //! own and the command line decides what a signal means.
 
 pub(crate) mod admin_api;
-pub(crate) mod clock;
+pub mod clock;
 mod fault_api;
 mod link_api;
 mod machines;

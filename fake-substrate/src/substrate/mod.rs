@@ -5,19 +5,25 @@
 
 pub mod block_store;
 mod create;
+mod expiry;
 mod fork;
+mod loss;
 mod object_storage;
+mod placing;
 pub mod service;
 mod sweep;
 
 use std::convert::Infallible;
 
 use crate::admin::{AdminClient, AdminError};
+use crate::backend::Backend;
 use crate::docker::{Docker, DockerError, Observed, container, network, volume};
+use crate::hosts::{HostError, Hosts};
 use crate::labels;
 use crate::link_local::Exhausted;
 use crate::lock::{LockError, SubstrateLock};
 use crate::machine::metadata::NoRandomness;
+use crate::machine::state::State;
 use crate::machine::{Machine, MachineError, View};
 use crate::names::{MachineName, SubstrateName};
 use crate::owner::Owner;
@@ -28,8 +34,11 @@ use crate::until::{Budget, Ended, Look, OutOfTime, until};
 use crate::volume::copy::CopyError;
 
 pub use create::Order;
-pub use fork::Forked;
+pub use fork::{Forked, Paused};
+pub use loss::{LostHost, Rehomed};
 pub use object_storage::S3;
+pub use placing::discard;
+pub(crate) use placing::refuse_children;
 pub use sweep::{Swept, sweep};
 
 /// A substrate whose service runs.
@@ -91,6 +100,20 @@ pub enum SubstrateError {
         /// Of which.
         parent: String,
     },
+    /// A volume that was lost with its host, and that object storage never got.
+    #[error(
+        "the volume of machine {name} is gone: it was lost with its host, and object storage has nothing of it, {}\nHINT: this machine does not come back; `fake-substrate add` makes one under another name",
+        if *.ephemeral { "since it is ephemeral (B-009)" } else { "since it was never flushed" }
+    )]
+    Gone {
+        /// Whose.
+        name: MachineName,
+        /// Whether that was its promise.
+        ephemeral: bool,
+    },
+    /// A host failed, or said no.
+    #[error(transparent)]
+    Host(#[from] HostError),
     /// A volume could not be copied.
     #[error(transparent)]
     Copy(#[from] CopyError),
@@ -136,11 +159,12 @@ pub struct NotHealthy {
 impl Substrate {
     /// Makes what is missing of a substrate and waits until its service answers. One that runs
     /// already stays as it is, unless its service was made from another image: then that is
-    /// replaced, and the machines do not notice.
+    /// replaced, and the machines do not notice. A new one remembers what its machines' volumes are made of.
     pub async fn up(
         docker: &Docker,
         name: &SubstrateName,
         image: &str,
+        backend: Backend,
         owner: Option<Owner>,
         progress: &dyn Progress,
     ) -> Result<Self, SubstrateError> {
@@ -148,7 +172,7 @@ impl Substrate {
         let making = tokio::spawn({
             let (docker, name, image) = (docker.clone(), name.clone(), image.to_owned());
             async move {
-                let made = service::ensure(&docker, &name, &image, owner.as_ref()).await;
+                let made = service::ensure(&docker, &name, &image, backend, owner.as_ref()).await;
                 drop(lock);
                 made
             }
@@ -273,11 +297,22 @@ pub async fn exists(docker: &Docker, name: &SubstrateName) -> Result<bool, Docke
 
 /// Every machine of a substrate as it stands, whether or not the substrate's service runs.
 pub async fn views(docker: &Docker, name: &SubstrateName) -> Result<Vec<View>, DockerError> {
+    let hosts = Hosts::of(docker, name).names().await?;
     machine_containers(docker, name)
         .await?
         .into_iter()
-        .map(View::of)
+        .map(|seen| View::of(seen, &hosts))
         .collect()
+}
+
+/// What machines' volumes of a substrate are made of unless somebody says otherwise; `None` when there is
+/// no such substrate yet.
+pub async fn backend(
+    docker: &Docker,
+    name: &SubstrateName,
+) -> Result<Option<Backend>, DockerError> {
+    let state = volume::find(docker, &name.state_volume()).await?;
+    Ok(state.map(|state| Backend::of(&state.labels)))
 }
 
 /// The volumes of a substrate's machines, those of machines that are gone included.
@@ -327,6 +362,16 @@ pub async fn down(
     // A killed fork's, which would hold on to its volumes.
     for copier in container::labelled(docker, &labelled_as(name, labels::Role::Copier)).await? {
         container::remove(docker, &copier.id).await?;
+    }
+    // After the machines, so that what they have not written yet still has a disk.
+    let hosts = Hosts::of(docker, name).containers().await?;
+    if !with_volumes {
+        let stops = hosts.iter().filter(|host| host.state == State::Running);
+        let stops = stops.map(|host| container::stop(docker, &host.id, None));
+        futures_util::future::try_join_all(stops).await?;
+    }
+    for host in hosts {
+        container::remove(docker, &host.id).await?;
     }
     if let Some(service) = service::find(docker, name).await? {
         container::remove(docker, &service.id).await?;

@@ -10,6 +10,7 @@ use super::super::action::{Action, Group};
 use super::super::errands::{Errand, busy};
 use super::super::snapshot::{Account, Machine, Snapshot};
 use super::{Fragment, Setting, address, button, token, words};
+use crate::backend::Backend;
 use crate::machine::metadata::Login;
 use crate::machine::state::State;
 
@@ -95,7 +96,7 @@ fn head(machine: &Machine) -> Markup {
         State::Running => "good",
         State::Created | State::Stopped => "off",
         State::Paused | State::Removing => "busy",
-        State::Crashed { .. } => "bad",
+        State::Crashed { .. } | State::Lost => "bad",
     };
     html! {
         span.badge.(class) { (state) }
@@ -155,7 +156,7 @@ fn standing(machine: &Machine, health: Option<&Health>) -> Markup {
         (text("Ports", format!("{} pooler, {} direct", view.ports.pooler, view.ports.direct)))
         (text("Address", view.link_local))
         (text("Link", words::or_unknown(link)))
-        (text("Host", words::UNKNOWN))
+        (text("Host", words::or_unknown(view.disk.host())))
         (text("Disk", words::or_unknown(disk)))
         (text("Postgres", words::or_unknown(versions.and_then(|versions| versions.postgres.as_ref()))))
         (fact("Image", &html! { code { (image) } }))
@@ -286,7 +287,7 @@ fn actions(setting: &Setting, machine: &Machine, errands: &[Errand]) -> Markup {
     let name = machine.view.name.as_str();
     let busy = busy(errands, name);
     let one = |action: Action| {
-        let answer = action.availability(machine.view.state, busy);
+        let answer = action.availability(machine.view.state, machine.view.disk.backend(), busy);
         let title = match &answer {
             Ok(()) => action.meaning().to_owned(),
             Err(why) => format!("{}: {why}", action.meaning()),
@@ -316,6 +317,12 @@ fn actions(setting: &Setting, machine: &Machine, errands: &[Errand]) -> Markup {
         details.breaks id={ "m-" (name) "-breaks" } {
             summary { "Break it" }
             div.row { (buttons(Group::Breaks)) }
+            @if machine.view.disk.backend() == Backend::Copy {
+                p.of {
+                    "Its volume is a folder of Docker's, which has no power and no host to lose; "
+                    code { "up --volumes block" } " makes disks."
+                }
+            }
         }
     }
 }

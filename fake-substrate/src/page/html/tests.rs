@@ -5,9 +5,10 @@ use wire::rpc::Health;
 use super::super::errands::Errands;
 use super::super::feed::Feed;
 use super::super::gate::Token;
-use super::super::snapshot::{Account, Machine, Service, Snapshot, Volume};
+use super::super::snapshot::{Account, Machine, Place, Service, Snapshot, Volume};
 use super::{Fragment, Setting, fragments, page};
 use crate::machine::View;
+use crate::machine::disk::Disk;
 use crate::machine::state::State;
 use crate::ports::Ports;
 
@@ -33,6 +34,7 @@ fn machine(name: &str, state: State, account: Account) -> Machine {
                 direct: 5433,
             },
             link_local: [169, 254, 10, 1].into(),
+            disk: Disk::Folder,
         },
         database: Some("postgres".to_owned()),
         link: None,
@@ -93,13 +95,12 @@ fn what_a_machine_says_is_text_and_never_markup() {
         Account::Told(Box::new(health)),
     )]);
     snapshot.volumes.push(Volume {
-        name: evil.to_owned(),
         machine: evil.to_owned(),
-        instance: Some(evil.to_owned()),
-        parent: None,
-        in_use: false,
-        flush_point_ms: None,
-        dirty_bytes: None,
+        parent: Some(evil.to_owned()),
+        place: Place::Folder {
+            in_use: false,
+            instance: Some(evil.to_owned()),
+        },
     });
     let html = whole(&snapshot);
     assert!(!html.contains("<script>alert"), "{html}");

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use maud::{Markup, html};
 
-use super::super::snapshot::Volume;
+use super::super::snapshot::{Place, Volume};
 use super::words;
+use crate::admin::VolumeStanding;
 
 /// Deeper forks are shown no further to the right: at 360 pixels there is no room.
 const DEEPEST: usize = 5;
@@ -19,10 +20,9 @@ pub(super) fn tree(volumes: &[Volume]) -> Markup {
             thead {
                 tr {
                     th scope="col" { "Volume of" }
-                    th scope="col" { "Instance" }
-                    th scope="col" { "In use" }
+                    th scope="col" { "Where" }
                     th scope="col" { "Flush point" }
-                    th scope="col" { "Since then" }
+                    th scope="col" { "Written since" }
                 }
             }
             tbody { @for (depth, volume) in in_order(volumes) { (row(depth, volume)) } }
@@ -34,20 +34,43 @@ fn row(depth: usize, volume: &Volume) -> Markup {
     let indent = format!("depth-{}", depth.min(DEEPEST));
     html! {
         tr {
-            th scope="row" class=(indent) title=(volume.name) {
+            th scope="row" class=(indent) {
                 @if depth > 0 { span.branch aria-hidden="true" { "└ " } }
                 (volume.machine)
                 @if let Some(parent) = &volume.parent { " " span.of { "fork of " (parent) } }
             }
-            td data-label="Instance" { code { (words::or_unknown(volume.instance.as_ref())) } }
-            td data-label="In use" { @if volume.in_use { "yes" } @else { "no" } }
-            td data-label="Flush point" {
-                (match volume.flush_point_ms {
-                    Some(at_ms) => words::moment(at_ms),
-                    None => html! { (words::UNKNOWN) },
-                })
+            td data-label="Where" { (place(&volume.place)) }
+            @match &volume.place {
+                Place::Host { flush_point_ms, dirty_bytes, .. } => {
+                    td data-label="Flush point" { (words::moment_or_unknown(*flush_point_ms)) }
+                    td data-label="Written since" { (words::bytes(*dirty_bytes)) }
+                }
+                Place::Folder { .. } | Place::Lost { .. } => {
+                    td data-label="Flush point" { (words::UNKNOWN) }
+                    td data-label="Written since" { (words::UNKNOWN) }
+                }
             }
-            td data-label="Since then" { (words::or_unknown(volume.dirty_bytes.map(words::bytes))) }
+        }
+    }
+}
+
+fn place(place: &Place) -> Markup {
+    match place {
+        Place::Folder { in_use, instance } => html! {
+            "a folder, " @if *in_use { "in use" } @else { "unused" }
+            @if let Some(instance) = instance { ", " code { (instance) } }
+        },
+        Place::Host { host, standing, .. } => html! {
+            (host) ", "
+            (match standing {
+                VolumeStanding::Detached => "in nobody's hands",
+                VolumeStanding::Attached => "in use",
+                VolumeStanding::Lost => "lost",
+                VolumeStanding::Fenced => "taken over by another host",
+            })
+        },
+        Place::Lost { host } => {
+            html! { "in object storage, if it was flushed: " (host) " is gone" }
         }
     }
 }
@@ -74,7 +97,7 @@ fn in_order(volumes: &[Volume]) -> Vec<(usize, &Volume)> {
     let mut open: Vec<(usize, &Volume)> = open.into_iter().map(|root| (0, root)).collect();
     let mut seen = BTreeSet::new();
     while let Some((depth, volume)) = open.pop() {
-        if !seen.insert(&volume.name) {
+        if !seen.insert(&volume.machine) {
             continue;
         }
         order.push((depth, volume));
@@ -86,7 +109,7 @@ fn in_order(volumes: &[Volume]) -> Vec<(usize, &Volume)> {
     order.extend(
         volumes
             .iter()
-            .filter(|volume| !seen.contains(&volume.name))
+            .filter(|volume| !seen.contains(&volume.machine))
             .map(|volume| (0, volume)),
     );
     order
@@ -94,17 +117,16 @@ fn in_order(volumes: &[Volume]) -> Vec<(usize, &Volume)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Volume, in_order};
+    use super::{Place, Volume, in_order};
 
     fn volume(machine: &str, parent: Option<&str>) -> Volume {
         Volume {
-            name: format!("beyond-local.{machine}"),
             machine: machine.to_owned(),
-            instance: None,
             parent: parent.map(str::to_owned),
-            in_use: true,
-            flush_point_ms: None,
-            dirty_bytes: None,
+            place: Place::Folder {
+                in_use: true,
+                instance: None,
+            },
         }
     }
 

@@ -1,9 +1,10 @@
 //! What a host stands on: a local SSD (arena and journal) and object storage. Small traits, so that
-//! the property tests run the same host on memory and a double of S3 can be plugged in.
+//! the property tests run the same host on memory.
 
 pub mod folder;
 #[cfg(test)]
 pub mod memory;
+pub mod s3;
 
 use std::io;
 
@@ -63,7 +64,8 @@ pub trait Objects: Send + Sync {
     fn replace(&self, key: &str, body: &[u8], expected: Option<&str>) -> Result<Tag, ObjectError>;
     /// An object and its version.
     fn get(&self, key: &str) -> Result<Option<(Vec<u8>, Tag)>, ObjectError>;
-    /// A part of an object, shorter where the object ends.
+    /// A part of an object, shorter where the object ends. A guest waits for it: what may pass by itself is
+    /// tried again for a while.
     fn get_range(&self, key: &str, from: u64, length: u64) -> Result<Option<Vec<u8>>, ObjectError>;
     /// Removes an object; one that is not there is fine.
     fn delete(&self, key: &str) -> Result<(), ObjectError>;

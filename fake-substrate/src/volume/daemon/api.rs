@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 
 use super::disks::Disks;
-use super::{BlockStoreError, random};
+use super::{BlockStoreError, birth, random};
 use crate::admin::{
     AdminToken, AttachedDisk, CollectReport, CreateVolume, CutPower, DestroyQuery,
     FlushPointReport, ForkVolume, PowerCutReport, Refusal, StoreReport, VolumeReport,
@@ -62,14 +62,7 @@ async fn work<T: Send + 'static>(
 ) -> Result<T, ApiError> {
     let host = Arc::clone(&desk.host);
     let done = tokio::task::spawn_blocking(move || work(&host)).await;
-    let done = done.map_err(|panicked| {
-        refused(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            panicked.to_string(),
-            "this is a bug of the store",
-        )
-    })?;
-    Ok(done?)
+    Ok(done.map_err(BlockStoreError::Bug)??)
 }
 
 async fn list(State(desk): Shared) -> Answer<Vec<VolumeReport>> {
@@ -132,17 +125,23 @@ fn expiry(ttl_s: Option<u64>, now_ms: u64) -> Option<u64> {
 }
 
 async fn create(State(desk): Shared, new: Body<CreateVolume>) -> Answer<()> {
-    let Json(new) = new?;
-    let now_ms = clock::unix_ms();
+    let Json(CreateVolume {
+        name,
+        bytes,
+        file_system,
+        ephemeral,
+        ttl_s,
+    }) = new?;
     let new = NewVolume {
-        name: new.name,
-        bytes: new.bytes,
-        ephemeral: new.ephemeral,
-        expires_ms: expiry(new.ttl_s, now_ms),
+        name,
+        bytes,
+        ephemeral,
+        expires_ms: expiry(ttl_s, clock::unix_ms()),
     };
-    work(&desk, move |host| Ok(host.create(new, now_ms)?))
-        .await
-        .map(Json)
+    // On its own, to its end: a caller that hangs up leaves no disk attached.
+    let birth = birth::create(desk.host, desk.disks, new, file_system);
+    let born = tokio::spawn(birth).await.map_err(BlockStoreError::Bug)?;
+    Ok(Json(born?))
 }
 
 async fn fork(State(desk): Shared, parent: Named, new: Body<ForkVolume>) -> Answer<()> {

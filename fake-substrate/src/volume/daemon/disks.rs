@@ -15,6 +15,7 @@ use crate::volume::VolumeName;
 #[cfg(target_os = "linux")]
 use crate::volume::front::fuse::{self, Mounted};
 use crate::volume::host::Host;
+use crate::volume::store::Handle;
 use crate::volume::store::map::BLOCK_BYTES;
 
 #[cfg(not(target_os = "linux"))]
@@ -55,8 +56,17 @@ impl Disks {
     }
 
     /// Makes a volume a disk.
-    #[cfg(target_os = "linux")]
     pub(super) async fn attach(&self, volume: &VolumeName) -> Result<String, BlockStoreError> {
+        let (_handle, device) = self.open(volume).await?;
+        Ok(device)
+    }
+
+    /// Makes a volume a disk; tells also which attachment that is.
+    #[cfg(target_os = "linux")]
+    pub(super) async fn open(
+        &self,
+        volume: &VolumeName,
+    ) -> Result<(Handle, String), BlockStoreError> {
         let (folder, mounted) = self.mount.as_ref().ok_or(BlockStoreError::NoDisks)?;
         let mut devices = self.devices.lock().await;
         let handle = self.host.attach(volume)?;
@@ -76,7 +86,7 @@ impl Disks {
                 devices.now.insert(volume.clone(), disk);
                 devices.before.insert(volume.clone(), device.clone());
                 tracing::info!(%volume, device, "attached");
-                Ok(device)
+                Ok((handle, device))
             }
             Err(error) => {
                 mounted.hide(volume);
@@ -88,7 +98,10 @@ impl Disks {
 
     /// Without loop devices there are no disks.
     #[cfg(not(target_os = "linux"))]
-    pub(super) async fn attach(&self, _volume: &VolumeName) -> Result<String, BlockStoreError> {
+    pub(super) async fn open(
+        &self,
+        _volume: &VolumeName,
+    ) -> Result<(Handle, String), BlockStoreError> {
         std::future::ready(Err(BlockStoreError::NoDisks)).await
     }
 

@@ -2,6 +2,7 @@
 //! control API. It runs in the one privileged container of a substrate (docs/volumes.md).
 
 mod api;
+mod birth;
 mod disks;
 mod loops;
 
@@ -16,8 +17,11 @@ use tokio::net::TcpListener;
 
 use crate::admin::AdminToken;
 use crate::command::CommandError;
+use crate::s3::client::ClientError;
 use crate::serve::{chain, clock};
+use crate::volume::backing::Objects;
 use crate::volume::backing::folder::{self, FolderObjects};
+use crate::volume::backing::s3::{S3Location, S3Objects};
 use crate::volume::front::nbd;
 use crate::volume::host::{Host, HostError};
 use crate::volume::store::flush::Policy;
@@ -36,7 +40,7 @@ pub struct BlockStoreOptions {
     /// The host's own disk.
     pub state_dir: PathBuf,
     /// Object storage.
-    pub objects_dir: PathBuf,
+    pub objects: ObjectStorage,
     /// Where volumes are mounted as files, for loop devices. Absent: no disks for containers.
     pub mount_dir: Option<PathBuf>,
     /// Where machines with a kernel of their own connect.
@@ -45,6 +49,15 @@ pub struct BlockStoreOptions {
     pub control: TcpListener,
     /// What the host proves itself with.
     pub token: AdminToken,
+}
+
+/// Where a host's object storage is.
+#[derive(Debug)]
+pub enum ObjectStorage {
+    /// In a folder that hosts on one machine may share.
+    Folder(PathBuf),
+    /// In a bucket.
+    S3(S3Location),
 }
 
 /// Why the process could not start, or could not go on.
@@ -66,6 +79,9 @@ pub enum BlockStoreError {
     /// The kernel gave no randomness.
     #[error("cannot draw a random number\nHINT: does the container block getrandom?")]
     NoEntropy,
+    /// No client of object storage.
+    #[error(transparent)]
+    Objects(#[from] ClientError),
     /// No mount.
     #[error("cannot mount the volumes at {}\nHINT: the container needs /dev/fuse and SYS_ADMIN", path.display())]
     Mount {
@@ -79,6 +95,14 @@ pub enum BlockStoreError {
         "cannot make a disk of a volume\nHINT: the container needs /dev/loop-control, MKNOD and the device rule 'b 7:* rwm'"
     )]
     Loop(#[from] CommandError),
+    /// No file system.
+    #[error(
+        "cannot make a file system on a new volume: there is no such volume now\nHINT: is it large enough for one (1 MiB), and does the image have e2fsprogs?"
+    )]
+    Format(#[source] CommandError),
+    /// Work of the host panicked.
+    #[error("the store ran into a bug of its own\nHINT: its log has the place")]
+    Bug(#[source] tokio::task::JoinError),
     /// Asked for a disk where there is none.
     #[error("this block store makes no disks\nHINT: start it with --mount-dir, on Linux")]
     NoDisks,
@@ -115,12 +139,20 @@ fn open(options: &BlockStoreOptions) -> Result<Host, BlockStoreError> {
     };
     let local = folder::open(&options.state_dir);
     let local = local.map_err(folder("the host's folder", &options.state_dir))?;
-    let objects = FolderObjects::open(&options.objects_dir);
-    let objects = objects.map_err(folder("the objects' folder", &options.objects_dir))?;
+    let objects: Arc<dyn Objects> = match &options.objects {
+        ObjectStorage::Folder(path) => {
+            let objects = FolderObjects::open(path);
+            Arc::new(objects.map_err(folder("the objects' folder", path))?)
+        }
+        ObjectStorage::S3(location) => {
+            let runtime = tokio::runtime::Handle::current();
+            Arc::new(S3Objects::new(location.clone(), runtime)?)
+        }
+    };
     let (arena, journal) = (Box::new(local.arena), Box::new(local.journal));
     let [a, b, c, d, ..] = random()?.to_le_bytes();
     let nonce = u32::from_le_bytes([a, b, c, d]);
-    Ok(Host::open(arena, journal, Arc::new(objects), nonce)?)
+    Ok(Host::open(arena, journal, objects, nonce)?)
 }
 
 /// A number that nobody can guess and nobody else has.

@@ -156,9 +156,10 @@ impl Host {
             let entry = match free.as_slice().first() {
                 Some(slot) if *content != ZEROES => {
                     free.next();
-                    if !run.extend(slot.offset(), BLOCK) {
+                    // Not so behind a block of zeroes, which has a place in the write and no slot.
+                    let at = (block - first) as usize * BLOCK;
+                    if !run.extend_at(slot.offset(), at, BLOCK) {
                         outcome = outcome.and_then(|()| self.write_run(&run, whole));
-                        let at = (block - first) as usize * BLOCK;
                         run = Run::new(slot.offset(), at, BLOCK);
                     }
                     Entry::Local(*slot)
@@ -295,10 +296,6 @@ struct Run {
 impl Run {
     fn new(offset: u64, at: usize, length: usize) -> Self {
         Self { offset, at, length }
-    }
-
-    fn extend(&mut self, offset: u64, length: usize) -> bool {
-        self.extend_at(offset, self.at + self.length, length)
     }
 
     fn extend_at(&mut self, offset: u64, at: usize, length: usize) -> bool {

@@ -177,6 +177,22 @@ impl Host {
         self.change(&mut books, vec![record])
     }
 
+    /// Gives a finished draft its name: a volume with the draft's content appears and the draft ends, in
+    /// one frame of the journal.
+    pub fn name(&self, draft: &VolumeName, new: NewVolume, now_ms: u64) -> Result<(), HostError> {
+        self.is_not_in_object_storage(&new.name)?;
+        let mut books = self.books_mut();
+        let NewVolume {
+            name,
+            bytes: _the_draft_s,
+            ephemeral,
+            expires_ms,
+        } = new;
+        let named = books.fork(draft, &name, ephemeral, expires_ms, now_ms)?;
+        let ended = books.destroy(draft, Children::Forbid)?;
+        self.change(&mut books, vec![named, ended])
+    }
+
     /// A name that another host uses, or that this one used before it lost everything.
     fn is_not_in_object_storage(&self, name: &VolumeName) -> Result<(), HostError> {
         match self.objects.get(&root_key(name))? {

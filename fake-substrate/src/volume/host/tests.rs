@@ -81,6 +81,25 @@ fn name(volume: &str) -> VolumeName {
 const MIB: u64 = 1 << 20;
 const WHOLE_MIB: usize = 1 << 20;
 
+/// A block of zeroes takes no slot, so what follows it in the write lies right behind what came before
+/// it in the arena, and not in the write.
+#[test]
+fn a_write_with_zeroes_in_its_middle_is_read_back_as_it_was_written() {
+    let host = Machine::new(&MemoryObjects::default(), 1);
+    let disk = host.create("db", MIB);
+    let written: Vec<u8> = [1, 0, 2, 0, 0, 3, 4]
+        .into_iter()
+        .flat_map(|letter| [letter; BLOCK])
+        .collect();
+    host.host.write(&disk, 0, &written, false).unwrap();
+    let mut read = vec![9; written.len()];
+    host.host.read(&disk, 0, &mut read).unwrap();
+    assert_eq!(
+        read.iter().step_by(BLOCK).collect::<Vec<_>>(),
+        written.iter().step_by(BLOCK).collect::<Vec<_>>()
+    );
+}
+
 #[test]
 fn whoever_had_a_volume_before_it_was_rehomed_is_refused_from_its_next_flush_on() {
     let objects = MemoryObjects::default();
@@ -392,4 +411,39 @@ proptest! {
         let names: Vec<_> = volumes.iter().map(VolumeName::as_str).collect();
         assert!(matches!(*names, ["db"] | ["copy", "db"] | ["copy"]), "{names:?}");
     }
+}
+
+#[test]
+fn a_draft_becomes_the_volume_it_was_made_for_in_one_step_or_stays_a_draft() {
+    let objects = MemoryObjects::default();
+    let machine = Machine::new(&objects, 1);
+    let wanted = |volume: &str| NewVolume {
+        name: name(volume),
+        bytes: MIB,
+        ephemeral: false,
+        expires_ms: None,
+    };
+    let draft = machine.create("draft", MIB);
+    machine.host.write(&draft, 0, &[5; BLOCK], true).unwrap();
+    let attached = machine.host.name(&name("draft"), wanted("db"), 1);
+    assert!(attached.is_err(), "somebody may still write to it");
+    machine.host.detach(&name("draft")).unwrap();
+    machine.create("taken", MIB);
+    let taken = machine.host.name(&name("draft"), wanted("taken"), 1);
+    assert!(taken.is_err());
+    let names = |host: &Host| -> Vec<_> {
+        host.with_books(|books| books.volumes().map(|v| v.meta.name.to_string()).collect())
+    };
+    assert_eq!(names(&machine.host), ["draft", "taken"]);
+
+    machine.host.name(&name("draft"), wanted("db"), 1).unwrap();
+    let Machine { arena, journal, .. } = machine;
+    let machine = Machine::on(arena, journal, &objects, 2);
+    assert_eq!(names(&machine.host), ["db", "taken"]);
+    let parent = machine
+        .host
+        .with_books(|books| books.volume(&name("db")).unwrap().meta.parent.clone());
+    assert_eq!(parent, None);
+    let db = machine.host.attach(&name("db")).unwrap();
+    assert_eq!(machine.block(&db, 0).unwrap(), 5);
 }
