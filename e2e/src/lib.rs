@@ -18,11 +18,12 @@
 //!                      └──── boot ──────────────────────►┘ │
 //!                                      │ ended, stop, crash │ stop, crash
 //!                                      ▼                    ▼
-//!                  with_memory, … ◄─ Stopped ◄──────────────┘
-//!                      └─ start, boot ─► Starting, Vm
+//!                  with_memory, … ◄─ Stopped ◄──────────────┤ power_cut
+//!                      │  ▲  └─ start, boot ─► Starting, Vm  │
+//!                      │  └───────── rehome ──── Lost ◄──────┘ lose_host
 //! ```
 //!
-//! A machine that is off cannot be queried: that does not compile. Everything is made by
+//! A machine that is off, or lost, cannot be queried: that does not compile. Everything is made by
 //! `fake-substrate`'s own code, the same that `up` runs, and meets beyond-pg only as an image.
 //! All waiting is in [`until`], all time limits are in [`budget`].
 
@@ -39,6 +40,7 @@ mod keep;
 mod ledger;
 mod link;
 mod loopback;
+mod lost;
 mod object_storage;
 mod plain;
 mod processes;
@@ -69,6 +71,7 @@ pub use fake_substrate::s3::faults::Operation;
 pub use guest::Guest;
 pub use ledger::{Ledger, Promise};
 pub use link::Received;
+pub use lost::Lost;
 pub use plain::{DockerRun, Plain};
 pub use processes::{Given, Process};
 pub use psql::Psql;
