@@ -156,9 +156,9 @@ impl Host {
             let entry = match free.as_slice().first() {
                 Some(slot) if *content != ZEROES => {
                     free.next();
-                    if !run.extend(slot.offset(), BLOCK) {
+                    let at = (block - first) as usize * BLOCK;
+                    if !run.extend(slot.offset(), at, BLOCK) {
                         outcome = outcome.and_then(|()| self.write_run(&run, whole));
-                        let at = (block - first) as usize * BLOCK;
                         run = Run::new(slot.offset(), at, BLOCK);
                     }
                     Entry::Local(*slot)
@@ -209,7 +209,7 @@ impl Host {
             let source = slot.map(|slot| slot.offset() + within(place) as u64);
             match source {
                 None => buffer[at..at + length].fill(0),
-                Some(source) if run.extend_at(source, at, length) => {}
+                Some(source) if run.extend(source, at, length) => {}
                 Some(source) => {
                     self.read_run(&run, buffer)?;
                     run = Run::new(source, at, length);
@@ -297,11 +297,7 @@ impl Run {
         Self { offset, at, length }
     }
 
-    fn extend(&mut self, offset: u64, length: usize) -> bool {
-        self.extend_at(offset, self.at + self.length, length)
-    }
-
-    fn extend_at(&mut self, offset: u64, at: usize, length: usize) -> bool {
+    fn extend(&mut self, offset: u64, at: usize, length: usize) -> bool {
         let follows = self.length > 0
             && self.offset + self.length as u64 == offset
             && self.at + self.length == at;

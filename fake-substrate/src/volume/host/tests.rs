@@ -428,3 +428,16 @@ fn a_draft_becomes_the_volume_it_was_made_for_in_one_step_or_stays_a_draft() {
     let db = machine.host.attach(&name("db")).unwrap();
     assert_eq!(machine.block(&db, 0).unwrap(), 5);
 }
+
+#[test]
+fn zeroes_in_the_middle_of_a_write_move_nothing_that_follows_them() {
+    let machine = Machine::new(&MemoryObjects::default(), 1);
+    let handle = machine.create("db", MIB);
+    let data: Vec<u8> = [1, 0, 2, 3, 0, 0, 4]
+        .into_iter()
+        .flat_map(|byte| [byte; BLOCK])
+        .collect();
+    machine.host.write(&handle, 0, &data, false).unwrap();
+    let read = |number| machine.block(&handle, number).unwrap();
+    assert_eq!([0, 1, 2, 3, 4, 5, 6].map(read), [1, 0, 2, 3, 0, 0, 4]);
+}
