@@ -6,13 +6,17 @@ use clap::Args;
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
-use fake_substrate::admin::LinkReport;
+use fake_substrate::admin::{LinkReport, VolumeReport};
+use fake_substrate::backend::Backend;
 use fake_substrate::docker::volume::Volume;
 use fake_substrate::fault::Standing;
+use fake_substrate::hosts::Hosts;
 use fake_substrate::labels;
 use fake_substrate::login;
 use fake_substrate::machine::state::State;
 use fake_substrate::machine::{Machine, View};
+use fake_substrate::names::HostName;
+use fake_substrate::serve::clock;
 use fake_substrate::substrate::{self, S3, Substrate, SubstrateError};
 
 use super::{CliError, Site, answer};
@@ -33,8 +37,21 @@ struct Everything {
     s3: Option<S3Line>,
     /// What is broken on purpose.
     faults: Vec<Standing>,
+    hosts: Vec<HostLine>,
     machines: Vec<MachineLine>,
     volumes: Vec<VolumeLine>,
+}
+
+/// A host of block volumes.
+#[derive(Debug, Serialize)]
+struct HostLine {
+    name: String,
+    /// Whether its block store answers.
+    running: bool,
+    link_local: Option<String>,
+    machines: Vec<String>,
+    /// Of its own disk, by blocks of volumes; `null` when it does not answer.
+    used_bytes: Option<u64>,
 }
 
 /// Where object storage is found. The secret key is not part of a status.
@@ -67,6 +84,8 @@ struct MachineLine {
     image_id: String,
     link_local: String,
     volume: String,
+    /// The host of its volume; `null` where that is a folder.
+    host: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -79,6 +98,22 @@ struct VolumeLine {
     parent: Option<String>,
     /// Machines whose volumes began as copies of it.
     forks: Vec<String>,
+    /// What it is made of.
+    backend: Backend,
+    /// Who has a block volume; `null` when nobody that answers does.
+    host: Option<String>,
+    /// What its host knows of it.
+    block: Option<VolumeReport>,
+    /// Milliseconds since the flush point.
+    flushed_ms_ago: Option<u64>,
+    /// When it may be taken away, milliseconds of the Unix epoch.
+    expires_ms: Option<u64>,
+}
+
+/// A block volume, and where.
+struct Placed {
+    host: HostName,
+    report: VolumeReport,
 }
 
 impl Status {
@@ -106,6 +141,10 @@ async fn gather(site: &Site) -> Result<Everything, CliError> {
         Some(service) => Some(service.admin().health().await.is_ok()),
         None => exists.then_some(false),
     };
+    // Machines whose time has come go first, as with every command.
+    if let Some(service) = service.as_ref().filter(|_service| running == Some(true)) {
+        service.expire(&site.progress).await?;
+    }
     let (s3, faults) = match &service {
         // Best effort: a service that does not answer is told as such above.
         Some(service) => (
@@ -122,6 +161,7 @@ async fn gather(site: &Site) -> Result<Everything, CliError> {
         MachineLine::gather(site, machine, view)
     });
     let machines = futures_util::future::join_all(lines).await;
+    let (hosts, placed) = hosts(site, &machines).await?;
     let volumes = substrate::volumes(docker, substrate).await?;
     let in_use = |volume: &Volume| machines.iter().any(|machine| machine.volume == volume.name);
     Ok(Everything {
@@ -131,10 +171,46 @@ async fn gather(site: &Site) -> Result<Everything, CliError> {
         faults,
         volumes: volumes
             .iter()
-            .map(|volume| VolumeLine::of(volume, &volumes, in_use(volume)))
+            .map(|volume| VolumeLine::of(volume, &volumes, in_use(volume), &placed))
             .collect(),
+        hosts,
         machines,
     })
+}
+
+/// Every host, and what those that answer know of their volumes. Best effort: status is for when things
+/// are broken.
+async fn hosts(
+    site: &Site,
+    machines: &[MachineLine],
+) -> Result<(Vec<HostLine>, Vec<Placed>), CliError> {
+    let hosts = Hosts::of(&site.docker, &site.substrate);
+    let (mut lines, mut placed) = (Vec::new(), Vec::new());
+    for view in hosts.views().await? {
+        let host = hosts.running(&view.name).await.ok();
+        let (volumes, stats) = match &host {
+            Some(host) => (
+                host.store.volumes().await.ok(),
+                host.store.store_stats().await.ok(),
+            ),
+            None => (None, None),
+        };
+        let of_it = machines
+            .iter()
+            .filter(|machine| machine.host.as_deref() == Some(view.name.as_str()));
+        lines.push(HostLine {
+            name: view.name.to_string(),
+            running: volumes.is_some(),
+            link_local: view.link_local.map(|address| address.to_string()),
+            machines: of_it.map(|machine| machine.name.clone()).collect(),
+            used_bytes: stats.map(|stats| stats.used_bytes),
+        });
+        placed.extend(volumes.into_iter().flatten().map(|report| Placed {
+            host: view.name.clone(),
+            report,
+        }));
+    }
+    Ok((lines, placed))
 }
 
 impl S3Line {
@@ -175,6 +251,7 @@ impl MachineLine {
             image: view.image,
             image_id: view.image_id,
             link_local: view.link_local.to_string(),
+            host: view.disk.host().map(ToString::to_string),
         }
     }
 }
@@ -201,12 +278,24 @@ async fn why_not_ready(machine: Option<Machine>, view: &View) -> Option<String> 
 }
 
 impl VolumeLine {
-    fn of(volume: &Volume, all: &[Volume], in_use: bool) -> Self {
+    fn of(volume: &Volume, all: &[Volume], in_use: bool, placed: &[Placed]) -> Self {
         let label = |key: &str| volume.labels.get(key).cloned();
         let machine = label(labels::MACHINE).unwrap_or_default();
         let is_fork = |other: &&Volume| other.labels.get(labels::PARENT) == Some(&machine);
         let of_machine = |other: &Volume| other.labels.get(labels::MACHINE).cloned();
+        let backend = Backend::of(&volume.labels);
+        let is_its = |placed: &&Placed| placed.report.name.as_str() == machine;
+        let placed = placed
+            .iter()
+            .find(is_its)
+            .filter(|_| backend == Backend::Block);
+        let flushed = placed.and_then(|placed| placed.report.flush_point);
         Self {
+            backend,
+            host: placed.map(|placed| placed.host.to_string()),
+            block: placed.map(|placed| placed.report.clone()),
+            flushed_ms_ago: flushed.map(|at| clock::unix_ms().saturating_sub(at.at_ms)),
+            expires_ms: label(labels::EXPIRES).and_then(|ms| ms.parse().ok()),
             name: volume.name.clone(),
             forks: all.iter().filter(is_fork).filter_map(of_machine).collect(),
             instance: label(labels::INSTANCE).unwrap_or_default(),
@@ -215,6 +304,22 @@ impl VolumeLine {
             in_use,
         }
     }
+}
+
+impl VolumeLine {
+    /// What the loss of its host would fall back to, as a person asks for it.
+    fn flushed(&self) -> String {
+        match (&self.block, self.flushed_ms_ago) {
+            (None, _) => String::new(),
+            (Some(block), _) if block.ephemeral => "never (ephemeral)".to_owned(),
+            (Some(_), None) => "not yet".to_owned(),
+            (Some(_), Some(ms)) => format!("{}.{} s ago", ms / 1000, ms % 1000 / 100),
+        }
+    }
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
 }
 
 impl Everything {
@@ -245,6 +350,9 @@ impl Everything {
         }
         for Standing { id, fault, .. } in &self.faults {
             parts[0].push_str(&format!("\nfault {id}: {fault}"));
+        }
+        if !self.hosts.is_empty() {
+            parts.push(self.host_table(terminal));
         }
         if !self.machines.is_empty() {
             parts.push(self.machine_table(terminal));
@@ -296,19 +404,46 @@ impl Everything {
         text
     }
 
+    fn host_table(&self, terminal: bool) -> String {
+        let mut table = table(terminal);
+        table.set_header(["HOST", "STATE", "ADDRESS", "USED", "MACHINES"]);
+        for host in &self.hosts {
+            table.add_row([
+                host.name.clone(),
+                if host.running {
+                    "running"
+                } else {
+                    "not running"
+                }
+                .to_owned(),
+                host.link_local.clone().unwrap_or_default(),
+                host.used_bytes.map(megabytes).unwrap_or_default(),
+                host.machines.join(" "),
+            ]);
+        }
+        table.trim_fmt()
+    }
+
     fn volume_table(&self, terminal: bool) -> String {
         let mut table = table(terminal);
         table.set_header([
-            "VOLUME", "MACHINE", "INSTANCE", "IN USE", "FORK OF", "FORKS",
+            "VOLUME", "KIND", "HOST", "INSTANCE", "IN USE", "FORK OF", "FORKS", "FLUSHED", "DIRTY",
         ]);
         for volume in &self.volumes {
             table.add_row([
-                volume.name.clone(),
                 volume.machine.clone(),
+                volume.backend.to_string(),
+                volume.host.clone().unwrap_or_default(),
                 volume.instance.clone(),
                 if volume.in_use { "yes" } else { "no" }.to_owned(),
                 volume.parent.clone().unwrap_or_default(),
                 volume.forks.join(" "),
+                volume.flushed(),
+                volume
+                    .block
+                    .as_ref()
+                    .map(|block| megabytes(block.dirty_bytes))
+                    .unwrap_or_default(),
             ]);
         }
         table.trim_fmt()
@@ -346,7 +481,7 @@ mod tests {
             volume("deep", Some("one")),
         ];
         let seen = |at: usize| {
-            let line = VolumeLine::of(&all[at], &all, true);
+            let line = VolumeLine::of(&all[at], &all, true, &[]);
             (line.parent, line.forks.join(" "))
         };
         assert_eq!(seen(0), (None, "one two".to_owned()));
