@@ -1,25 +1,23 @@
 //! `status`: what stands, and whether it answers.
 
+mod volumes;
+
 use std::io::IsTerminal as _;
 
 use clap::Args;
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
-use fake_substrate::admin::{LinkReport, VolumeReport};
-use fake_substrate::backend::Backend;
+use fake_substrate::admin::LinkReport;
 use fake_substrate::docker::volume::Volume;
 use fake_substrate::fault::Standing;
-use fake_substrate::hosts::Hosts;
-use fake_substrate::labels;
 use fake_substrate::login;
 use fake_substrate::machine::state::State;
 use fake_substrate::machine::{Machine, View};
-use fake_substrate::names::HostName;
-use fake_substrate::serve::clock;
 use fake_substrate::substrate::{self, S3, Substrate, SubstrateError};
 
 use super::{CliError, Site, answer};
+use volumes::{HostLine, VolumeLine};
 
 #[derive(Debug, Args)]
 pub(crate) struct Status {
@@ -40,18 +38,6 @@ struct Everything {
     hosts: Vec<HostLine>,
     machines: Vec<MachineLine>,
     volumes: Vec<VolumeLine>,
-}
-
-/// A host of block volumes.
-#[derive(Debug, Serialize)]
-struct HostLine {
-    name: String,
-    /// Whether its block store answers.
-    running: bool,
-    link_local: Option<String>,
-    machines: Vec<String>,
-    /// Of its own disk, by blocks of volumes; `null` when it does not answer.
-    used_bytes: Option<u64>,
 }
 
 /// Where object storage is found. The secret key is not part of a status.
@@ -86,34 +72,6 @@ struct MachineLine {
     volume: String,
     /// The host of its volume; `null` where that is a folder.
     host: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct VolumeLine {
-    name: String,
-    machine: String,
-    instance: String,
-    in_use: bool,
-    /// The machine whose volume it began as a copy of.
-    parent: Option<String>,
-    /// Machines whose volumes began as copies of it.
-    forks: Vec<String>,
-    /// What it is made of.
-    backend: Backend,
-    /// Who has a block volume; `null` when nobody that answers does.
-    host: Option<String>,
-    /// What its host knows of it.
-    block: Option<VolumeReport>,
-    /// Milliseconds since the flush point.
-    flushed_ms_ago: Option<u64>,
-    /// When it may be taken away, milliseconds of the Unix epoch.
-    expires_ms: Option<u64>,
-}
-
-/// A block volume, and where.
-struct Placed {
-    host: HostName,
-    report: VolumeReport,
 }
 
 impl Status {
@@ -161,7 +119,7 @@ async fn gather(site: &Site) -> Result<Everything, CliError> {
         MachineLine::gather(site, machine, view)
     });
     let machines = futures_util::future::join_all(lines).await;
-    let (hosts, placed) = hosts(site, &machines).await?;
+    let (hosts, placed) = volumes::hosts(site, &machines).await?;
     let volumes = substrate::volumes(docker, substrate).await?;
     let in_use = |volume: &Volume| machines.iter().any(|machine| machine.volume == volume.name);
     Ok(Everything {
@@ -176,41 +134,6 @@ async fn gather(site: &Site) -> Result<Everything, CliError> {
         hosts,
         machines,
     })
-}
-
-/// Every host, and what those that answer know of their volumes. Best effort: status is for when things
-/// are broken.
-async fn hosts(
-    site: &Site,
-    machines: &[MachineLine],
-) -> Result<(Vec<HostLine>, Vec<Placed>), CliError> {
-    let hosts = Hosts::of(&site.docker, &site.substrate);
-    let (mut lines, mut placed) = (Vec::new(), Vec::new());
-    for view in hosts.views().await? {
-        let host = hosts.running(&view.name).await.ok();
-        let (volumes, stats) = match &host {
-            Some(host) => (
-                host.store.volumes().await.ok(),
-                host.store.store_stats().await.ok(),
-            ),
-            None => (None, None),
-        };
-        let of_it = machines
-            .iter()
-            .filter(|machine| machine.host.as_deref() == Some(view.name.as_str()));
-        lines.push(HostLine {
-            name: view.name.to_string(),
-            running: volumes.is_some(),
-            link_local: view.link_local.map(|address| address.to_string()),
-            machines: of_it.map(|machine| machine.name.clone()).collect(),
-            used_bytes: stats.map(|stats| stats.used_bytes),
-        });
-        placed.extend(volumes.into_iter().flatten().map(|report| Placed {
-            host: view.name.clone(),
-            report,
-        }));
-    }
-    Ok((lines, placed))
 }
 
 impl S3Line {
@@ -277,51 +200,6 @@ async fn why_not_ready(machine: Option<Machine>, view: &View) -> Option<String> 
     }
 }
 
-impl VolumeLine {
-    fn of(volume: &Volume, all: &[Volume], in_use: bool, placed: &[Placed]) -> Self {
-        let label = |key: &str| volume.labels.get(key).cloned();
-        let machine = label(labels::MACHINE).unwrap_or_default();
-        let is_fork = |other: &&Volume| other.labels.get(labels::PARENT) == Some(&machine);
-        let of_machine = |other: &Volume| other.labels.get(labels::MACHINE).cloned();
-        let backend = Backend::of(&volume.labels);
-        let is_its = |placed: &&Placed| placed.report.name.as_str() == machine;
-        let placed = placed
-            .iter()
-            .find(is_its)
-            .filter(|_| backend == Backend::Block);
-        let flushed = placed.and_then(|placed| placed.report.flush_point);
-        Self {
-            backend,
-            host: placed.map(|placed| placed.host.to_string()),
-            block: placed.map(|placed| placed.report.clone()),
-            flushed_ms_ago: flushed.map(|at| clock::unix_ms().saturating_sub(at.at_ms)),
-            expires_ms: label(labels::EXPIRES).and_then(|ms| ms.parse().ok()),
-            name: volume.name.clone(),
-            forks: all.iter().filter(is_fork).filter_map(of_machine).collect(),
-            instance: label(labels::INSTANCE).unwrap_or_default(),
-            parent: label(labels::PARENT),
-            machine,
-            in_use,
-        }
-    }
-}
-
-impl VolumeLine {
-    /// What the loss of its host would fall back to, as a person asks for it.
-    fn flushed(&self) -> String {
-        match (&self.block, self.flushed_ms_ago) {
-            (None, _) => String::new(),
-            (Some(block), _) if block.ephemeral => "never (ephemeral)".to_owned(),
-            (Some(_), None) => "not yet".to_owned(),
-            (Some(_), Some(ms)) => format!("{}.{} s ago", ms / 1000, ms % 1000 / 100),
-        }
-    }
-}
-
-fn megabytes(bytes: u64) -> String {
-    format!("{:.1} MB", bytes as f64 / 1e6)
-}
-
 impl Everything {
     fn text(&self, terminal: bool) -> String {
         let substrate = match self.running {
@@ -352,13 +230,13 @@ impl Everything {
             parts[0].push_str(&format!("\nfault {id}: {fault}"));
         }
         if !self.hosts.is_empty() {
-            parts.push(self.host_table(terminal));
+            parts.push(volumes::host_table(&self.hosts, terminal));
         }
         if !self.machines.is_empty() {
             parts.push(self.machine_table(terminal));
         }
         if !self.volumes.is_empty() {
-            parts.push(self.volume_table(terminal));
+            parts.push(volumes::volume_table(&self.volumes, terminal));
         }
         parts.join("\n\n")
     }
@@ -403,51 +281,6 @@ impl Everything {
         }
         text
     }
-
-    fn host_table(&self, terminal: bool) -> String {
-        let mut table = table(terminal);
-        table.set_header(["HOST", "STATE", "ADDRESS", "USED", "MACHINES"]);
-        for host in &self.hosts {
-            table.add_row([
-                host.name.clone(),
-                if host.running {
-                    "running"
-                } else {
-                    "not running"
-                }
-                .to_owned(),
-                host.link_local.clone().unwrap_or_default(),
-                host.used_bytes.map(megabytes).unwrap_or_default(),
-                host.machines.join(" "),
-            ]);
-        }
-        table.trim_fmt()
-    }
-
-    fn volume_table(&self, terminal: bool) -> String {
-        let mut table = table(terminal);
-        table.set_header([
-            "VOLUME", "KIND", "HOST", "INSTANCE", "IN USE", "FORK OF", "FORKS", "FLUSHED", "DIRTY",
-        ]);
-        for volume in &self.volumes {
-            table.add_row([
-                volume.machine.clone(),
-                volume.backend.to_string(),
-                volume.host.clone().unwrap_or_default(),
-                volume.instance.clone(),
-                if volume.in_use { "yes" } else { "no" }.to_owned(),
-                volume.parent.clone().unwrap_or_default(),
-                volume.forks.join(" "),
-                volume.flushed(),
-                volume
-                    .block
-                    .as_ref()
-                    .map(|block| megabytes(block.dirty_bytes))
-                    .unwrap_or_default(),
-            ]);
-        }
-        table.trim_fmt()
-    }
 }
 
 /// Lines for a person, columns for a pipe.
@@ -459,33 +292,4 @@ pub(super) fn table(terminal: bool) -> Table {
         presets::NOTHING
     });
     table
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_volume_is_shown_with_its_parent_and_its_forks() {
-        let volume = |machine: &str, parent: Option<&str>| Volume {
-            name: format!("beyond-local.{machine}"),
-            labels: [(labels::MACHINE, Some(machine)), (labels::PARENT, parent)]
-                .into_iter()
-                .filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned())))
-                .collect(),
-        };
-        let all = [
-            volume("db", None),
-            volume("one", Some("db")),
-            volume("two", Some("db")),
-            volume("deep", Some("one")),
-        ];
-        let seen = |at: usize| {
-            let line = VolumeLine::of(&all[at], &all, true, &[]);
-            (line.parent, line.forks.join(" "))
-        };
-        assert_eq!(seen(0), (None, "one two".to_owned()));
-        assert_eq!(seen(1), (Some("db".to_owned()), "deep".to_owned()));
-        assert_eq!(seen(3), (Some("one".to_owned()), String::new()));
-    }
 }
