@@ -10,6 +10,7 @@ mod cut;
 mod disk_full;
 mod extensions;
 mod fork;
+mod fork_policy;
 mod golden_conf;
 mod health;
 mod hooks;
