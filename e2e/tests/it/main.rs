@@ -11,6 +11,7 @@ mod cut;
 mod disk_full;
 mod extensions;
 mod fork;
+mod fork_policy;
 mod golden_conf;
 mod health;
 mod hooks;
