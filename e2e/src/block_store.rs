@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use anyhow::{Context as _, Result, ensure};
 use fake_substrate::admin::{
     AdminClient, CreateVolume, CutPower, FileSystem, ForkVolume, PowerCutReport, VolumeReport,
+    VolumeStanding,
 };
 use fake_substrate::docker::{Attachment, ContainerSpec, container, exec, volume};
 use fake_substrate::substrate::{block_store, service};
@@ -109,6 +110,45 @@ impl BlockStore<'_> {
         self.start().await
     }
 
+    /// The host is gone, and its own disk with it.
+    pub async fn lose(&self) -> Result<()> {
+        let docker = &self.world.site.docker;
+        container::signal(docker, &self.container, "SIGKILL").await?;
+        container::ended(docker, &self.container).await?;
+        container::remove(docker, &self.container).await?;
+        volume::remove(docker, &self.container).await?;
+        Ok(())
+    }
+
+    /// Takes over a volume that object storage has.
+    pub async fn rehome(&self, name: &str) -> Result<Volume<'_>> {
+        let name = name.parse()?;
+        self.client().await?.rehome_volume(&name).await?;
+        Ok(self.volume(name))
+    }
+
+    /// Every volume that object storage has.
+    pub async fn roots(&self) -> Result<Vec<String>> {
+        let roots = self.client().await?.roots().await?;
+        Ok(roots
+            .into_iter()
+            .map(|root| root.name.to_string())
+            .collect())
+    }
+
+    /// Waits until it knows that another host has the volume: at most a write-behind window.
+    pub async fn has_fenced(&self, name: &str) -> Result<()> {
+        let volume = self.volume(name.parse()?);
+        until(budget::SOON, "the old host is fenced", async || {
+            let report = volume.report().await?;
+            Ok(match report.standing {
+                VolumeStanding::Fenced => Look::Found(()),
+                _ => Look::NotYet(format!("{report:?}")),
+            })
+        })
+        .await
+    }
+
     /// Docker chooses another port at each start.
     async fn client(&self) -> Result<AdminClient> {
         let observed = container::inspect(&self.world.site.docker, &self.container).await?;
@@ -120,12 +160,17 @@ impl BlockStore<'_> {
 
     /// Makes a volume of zeroes.
     pub async fn create(&self, name: &str) -> Result<Volume<'_>> {
-        self.born(name, BYTES, None).await
+        self.born(name, BYTES, None, false).await
+    }
+
+    /// Makes a volume of zeroes that never goes to object storage.
+    pub async fn create_ephemeral(&self, name: &str) -> Result<Volume<'_>> {
+        self.born(name, BYTES, None, true).await
     }
 
     /// Makes a volume with an empty file system.
     pub async fn create_formatted(&self, name: &str, bytes: u64) -> Result<Volume<'_>> {
-        self.born(name, bytes, Some(FileSystem::Ext4)).await
+        self.born(name, bytes, Some(FileSystem::Ext4), false).await
     }
 
     async fn born(
@@ -133,12 +178,13 @@ impl BlockStore<'_> {
         name: &str,
         bytes: u64,
         file_system: Option<FileSystem>,
+        ephemeral: bool,
     ) -> Result<Volume<'_>> {
         let new = CreateVolume {
             name: name.parse()?,
             bytes,
             file_system,
-            ephemeral: false,
+            ephemeral,
             ttl_s: None,
         };
         self.client().await?.create_volume(&new).await?;

@@ -18,11 +18,12 @@
 //!                      └──── boot ──────────────────────►┘ │
 //!                                      │ ended, stop, crash │ stop, crash
 //!                                      ▼                    ▼
-//!                  with_memory, … ◄─ Stopped ◄──────────────┘
-//!                      └─ start, boot ─► Starting, Vm
+//!                  with_memory, … ◄─ Stopped ◄──────────────┤ power_cut
+//!                      │  ▲  └─ start, boot ─► Starting, Vm  │
+//!                      │  └───────── rehome ──── Lost ◄──────┘ lose_host
 //! ```
 //!
-//! A machine that is off cannot be queried: that does not compile. Everything is made by
+//! A machine that is off, or lost, cannot be queried: that does not compile. Everything is made by
 //! `fake-substrate`'s own code, the same that `up` runs, and meets beyond-pg only as an image.
 //! All waiting is in [`until`], all time limits are in [`budget`].
 
@@ -41,6 +42,7 @@ mod keep;
 mod ledger;
 mod link;
 mod loopback;
+mod lost;
 mod object_storage;
 mod page;
 mod plain;
@@ -74,6 +76,7 @@ pub use fake_substrate::s3::faults::Operation;
 pub use guest::Guest;
 pub use ledger::{Ledger, Promise};
 pub use link::Received;
+pub use lost::Lost;
 pub use page::Served;
 pub use plain::{DockerRun, Plain};
 pub use processes::{Given, Process};

@@ -27,6 +27,7 @@ impl Store {
         let url = format!("http://{}", control.local_addr().unwrap());
         let socket = folder.join(format!("nbd-{}", control.local_addr().unwrap().port()));
         let options = BlockStoreOptions {
+            host_name: "one".to_owned(),
             state_dir: folder.join("state"),
             objects: ObjectStorage::Folder(folder.join("objects")),
             mount_dir: None,

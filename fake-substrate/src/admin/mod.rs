@@ -22,7 +22,8 @@ pub use fault::S3Access;
 pub use link::{KeptLine, LinkMode, LinkModeChange, LinkReport, LinkState, LogPage, LogQuery};
 pub use volumes::{
     AttachedDisk, CollectReport, CreateVolume, CutPower, DestroyQuery, FileSystem,
-    FlushPointReport, ForkVolume, PowerCutReport, StoreReport, VolumeReport, VolumeStanding,
+    FlushPointReport, ForkVolume, PowerCutReport, RootReport, StoreReport, VolumeReport,
+    VolumeStanding,
 };
 
 /// What a machine reads under `/latest/meta-data/`.

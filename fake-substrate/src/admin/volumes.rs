@@ -147,6 +147,25 @@ pub struct VolumeReport {
     pub expires_ms: Option<u64>,
 }
 
+/// `GET /roots`: a volume as object storage has it, on whichever host it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootReport {
+    /// Its name.
+    pub name: VolumeName,
+    /// Its size.
+    pub bytes: u64,
+    /// Whose fork it is, as its host had it at the flush.
+    pub parent: Option<VolumeName>,
+    /// The state that a rehome brings back.
+    pub flush_point: FlushPointReport,
+    /// Which host wrote it.
+    pub host: String,
+    /// Whether it is on the host that was asked, and not fenced there.
+    pub here: bool,
+    /// When it may be destroyed by itself, milliseconds of the Unix epoch.
+    pub expires_ms: Option<u64>,
+}
+
 /// `GET /stats`: the host's own disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreReport {
@@ -221,7 +240,14 @@ impl AdminClient {
         self.act(name, "/lose", Body::None).await
     }
 
-    /// Brings a volume back as of its flush point, from object storage alone.
+    /// What object storage holds, of every host that shares it.
+    pub async fn roots(&self) -> Result<Vec<RootReport>, AdminError> {
+        self.call_within(SLOW, Method::GET, "/roots", Body::None)
+            .await
+    }
+
+    /// Brings a volume back as of its flush point, from object storage alone, also one that this host
+    /// never heard of. One that is here already stays as it is.
     pub async fn rehome_volume(&self, name: &VolumeName) -> Result<(), AdminError> {
         self.act(name, "/rehome", Body::None).await
     }

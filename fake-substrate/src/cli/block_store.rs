@@ -15,6 +15,9 @@ use super::{CliError, serve, terminal};
 
 #[derive(Args)]
 pub(crate) struct BlockStore {
+    /// What people call this host
+    #[arg(long, default_value = "host")]
+    host_name: String,
     /// The host's own disk: arena and journal
     #[arg(long)]
     state_dir: PathBuf,
@@ -108,6 +111,7 @@ impl BlockStore {
             UnixListener::bind(&path).map_err(|source| CliError::Socket { path, source })
         });
         let options = BlockStoreOptions {
+            host_name: self.host_name,
             state_dir: self.state_dir,
             objects: self.objects.location(),
             mount_dir: self.mount_dir,

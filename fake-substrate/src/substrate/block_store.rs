@@ -33,6 +33,7 @@ pub fn container(
 ) -> ContainerSpec {
     let at = |folder: &str| format!("{STATE_PATH}/{folder}");
     let options = [
+        ("--host-name", name.clone()),
         ("--state-dir", at("host")),
         ("--s3-endpoint", objects.endpoint.clone()),
         ("--s3-bucket", objects.bucket.clone()),

@@ -13,7 +13,7 @@ use super::disks::Disks;
 use super::{BlockStoreError, birth, random};
 use crate::admin::{
     AdminToken, AttachedDisk, CollectReport, CreateVolume, CutPower, DestroyQuery,
-    FlushPointReport, ForkVolume, PowerCutReport, Refusal, StoreReport, VolumeReport,
+    FlushPointReport, ForkVolume, PowerCutReport, Refusal, RootReport, StoreReport, VolumeReport,
     VolumeStanding,
 };
 use crate::serve::admin_api::{ApiError, require_token};
@@ -47,6 +47,7 @@ pub(super) fn router(host: Arc<Host>, disks: Arc<Disks>, token: AdminToken) -> R
         .route("/volumes/{name}/power-cut", post(power_cut))
         .route("/volumes/{name}/lose", post(lose))
         .route("/volumes/{name}/rehome", post(rehome))
+        .route("/roots", get(roots))
         .route("/collect", post(collect))
         .route("/stats", get(stats))
         .with_state(Desk { host, disks })
@@ -215,9 +216,13 @@ async fn lose(State(desk): Shared, name: Named) -> Answer<()> {
 
 async fn rehome(State(desk): Shared, name: Named) -> Answer<()> {
     let Path(name) = name?;
-    work(&desk, move |host| Ok(host.rehome(&name)?))
-        .await
-        .map(Json)
+    work(&desk, move |host| match host.rehome(&name) {
+        // Asked again, after an answer that got lost.
+        Err(HostError::Refused(Refused::Here(_))) => Ok(()),
+        rehomed => Ok(rehomed?),
+    })
+    .await
+    .map(Json)
 }
 
 async fn destroy(
@@ -238,6 +243,30 @@ async fn destroy(
     })
     .await
     .map(Json)
+}
+
+async fn roots(State(desk): Shared) -> Answer<Vec<RootReport>> {
+    let reports = work(&desk, |host| {
+        let roots = host.roots()?;
+        let here = |name: &VolumeName| {
+            host.with_books(|books| books.here(name).is_ok_and(|here| !here.fenced))
+        };
+        let reports = roots.into_iter().map(|root| RootReport {
+            here: here(&root.meta.name),
+            name: root.meta.name,
+            bytes: u64::from(root.meta.blocks) * BLOCK_BYTES,
+            parent: root.meta.parent,
+            flush_point: FlushPointReport {
+                generation: root.generation,
+                sequence: root.sequence,
+                at_ms: root.at_ms,
+            },
+            host: root.host,
+            expires_ms: root.meta.expires_ms,
+        });
+        Ok(reports.collect())
+    });
+    reports.await.map(Json)
 }
 
 async fn collect(State(desk): Shared) -> Answer<CollectReport> {

@@ -99,7 +99,7 @@ async fn formatted(
     let named = match formatted.and(detached) {
         Ok(()) => {
             let draft = draft.clone();
-            let name = move |host: &Host| host.name(&draft, new, clock::unix_ms());
+            let name = move |host: &Host| host.publish(&draft, new, clock::unix_ms());
             blocking(host, name).await
         }
         Err(error) => Err(error),

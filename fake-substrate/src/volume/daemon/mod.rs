@@ -37,6 +37,8 @@ const TICKS_PER_TIDY: u32 = 10;
 /// What the process serves, and where it keeps what.
 #[derive(Debug)]
 pub struct BlockStoreOptions {
+    /// What people call the host.
+    pub host_name: String,
     /// The host's own disk.
     pub state_dir: PathBuf,
     /// Object storage.
@@ -152,7 +154,8 @@ fn open(options: &BlockStoreOptions) -> Result<Host, BlockStoreError> {
     let (arena, journal) = (Box::new(local.arena), Box::new(local.journal));
     let [a, b, c, d, ..] = random()?.to_le_bytes();
     let nonce = u32::from_le_bytes([a, b, c, d]);
-    Ok(Host::open(arena, journal, objects, nonce)?)
+    let host = Host::open(arena, journal, objects, nonce)?;
+    Ok(host.named(options.host_name.clone()))
 }
 
 /// A number that nobody can guess and nobody else has.

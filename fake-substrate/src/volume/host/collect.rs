@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Host, HostError};
 use crate::volume::store::Standing;
-use crate::volume::store::root::{PACKS, Root, TABLES, id_of};
+use crate::volume::store::root::{CLAIMS, PACKS, Root, TABLES, claimant, id_of};
 
 /// What a collection gave back.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub struct Collected {
     pub slots: usize,
     /// Packs and tables.
     pub objects: usize,
-    /// Whether every root in the bucket is this host's; otherwise no object is removed.
+    /// Whether every root and claim in the bucket is this host's; otherwise no object is removed.
     pub alone: bool,
 }
 
@@ -22,8 +22,8 @@ impl Host {
     ///
     /// An object is removed when no root mentions it, nothing on this host does, and this host made
     /// it: what another host has uploaded may be on its way to a root. While another host has a
-    /// volume in the bucket no object is removed at all: it may have forked what it took over from
-    /// here, and a fork has no root before its first flush.
+    /// volume in the bucket, or a claim, no object is removed at all: it may have forked what it took over
+    /// from here, and a fork has no root before its first flush, an ephemeral one never.
     pub fn collect(&self) -> Result<Collected, HostError> {
         let _one = self.one_at_a_time();
         self.bury()?;
@@ -56,6 +56,16 @@ impl Host {
             needed.extend(books.packs());
             books.nonces().clone()
         };
+        let claims = self.objects.list(CLAIMS)?;
+        let (own, others): (Vec<_>, Vec<_>) = claims
+            .into_iter()
+            .partition(|claim| claimant(claim).is_some_and(|nonce| ours.contains(&nonce)));
+        alone &= others.is_empty();
+        if needed.iter().all(|object| ours.contains(&object.nonce())) {
+            for claim in own {
+                self.objects.delete(&claim)?;
+            }
+        }
         let mut collected = Collected {
             slots: dead.len(),
             objects: 0,

@@ -156,9 +156,8 @@ impl Host {
             let entry = match free.as_slice().first() {
                 Some(slot) if *content != ZEROES => {
                     free.next();
-                    // Not so behind a block of zeroes, which has a place in the write and no slot.
                     let at = (block - first) as usize * BLOCK;
-                    if !run.extend_at(slot.offset(), at, BLOCK) {
+                    if !run.extend(slot.offset(), at, BLOCK) {
                         outcome = outcome.and_then(|()| self.write_run(&run, whole));
                         run = Run::new(slot.offset(), at, BLOCK);
                     }
@@ -210,7 +209,7 @@ impl Host {
             let source = slot.map(|slot| slot.offset() + within(place) as u64);
             match source {
                 None => buffer[at..at + length].fill(0),
-                Some(source) if run.extend_at(source, at, length) => {}
+                Some(source) if run.extend(source, at, length) => {}
                 Some(source) => {
                     self.read_run(&run, buffer)?;
                     run = Run::new(source, at, length);
@@ -298,7 +297,7 @@ impl Run {
         Self { offset, at, length }
     }
 
-    fn extend_at(&mut self, offset: u64, at: usize, length: usize) -> bool {
+    fn extend(&mut self, offset: u64, at: usize, length: usize) -> bool {
         let follows = self.length > 0
             && self.offset + self.length as u64 == offset
             && self.at + self.length == at;

@@ -52,6 +52,7 @@ pub struct NewFork {
 
 /// A host and its volumes.
 pub struct Host {
+    name: String,
     maintenance: Mutex<()>,
     books: RwLock<Store>,
     journal: Mutex<Box<dyn Journal>>,
@@ -97,6 +98,7 @@ impl Host {
         }
         books.apply(vec![Record::Started { nonce }])?;
         let host = Self {
+            name: String::new(),
             maintenance: Mutex::new(()),
             books: RwLock::new(books),
             journal: Mutex::new(journal),
@@ -107,6 +109,12 @@ impl Host {
         };
         host.checkpoint()?;
         Ok(host)
+    }
+
+    /// With a name, by which people know what it wrote.
+    #[must_use]
+    pub fn named(self, name: String) -> Self {
+        Self { name, ..self }
     }
 
     fn books(&self) -> RwLockReadGuard<'_, Store> {
@@ -179,7 +187,12 @@ impl Host {
 
     /// Gives a finished draft its name: a volume with the draft's content appears and the draft ends, in
     /// one frame of the journal.
-    pub fn name(&self, draft: &VolumeName, new: NewVolume, now_ms: u64) -> Result<(), HostError> {
+    pub fn publish(
+        &self,
+        draft: &VolumeName,
+        new: NewVolume,
+        now_ms: u64,
+    ) -> Result<(), HostError> {
         self.is_not_in_object_storage(&new.name)?;
         let mut books = self.books_mut();
         let NewVolume {

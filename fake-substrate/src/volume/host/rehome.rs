@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use super::{Host, HostError};
 use crate::volume::VolumeName;
+use crate::volume::backing::ObjectError;
 use crate::volume::store::map::{Entry, ObjectId};
 use crate::volume::store::record::{Flushed, Record};
 use crate::volume::store::refused::Refused;
-use crate::volume::store::root::{ROOTS, Root, Table, root_key, table_key};
+use crate::volume::store::root::{ROOTS, Root, Table, claim_key, root_key, table_key};
 
 impl Host {
     /// Takes a volume over as of its flush point. The root gets the next generation first: from
@@ -20,6 +21,7 @@ impl Host {
         let (root, tag) = self.root(volume)?;
         let root = Root {
             generation: root.generation + 1,
+            host: self.name.clone(),
             ..root
         };
         let bytes = root.encode().map_err(|damage| HostError::Object {
@@ -28,7 +30,14 @@ impl Host {
         })?;
         let tag = self.objects.replace(&key, &bytes, Some(&tag))?;
 
-        let mut batch = self.leaves(&root)?;
+        // A fenced copy that is still here.
+        let stale = self.books().here(volume).is_ok();
+        let mut batch = Vec::from_iter(stale.then(|| Record::Lost {
+            volume: volume.clone(),
+        }));
+        let leaves = self.leaves(&root)?;
+        self.claim(&leaves)?;
+        batch.extend(leaves);
         let leaves = root
             .tables
             .keys()
@@ -50,6 +59,30 @@ impl Host {
         let mut books = self.books_mut();
         books.may_rehome(volume)?;
         self.change(&mut books, batch)
+    }
+
+    /// Before anything here depends on objects of another host: from now on a fork may be the only one that
+    /// needs them, and no root tells of a fork that is ephemeral or not flushed yet.
+    fn claim(&self, leaves: &[Record]) -> Result<(), HostError> {
+        let entries = leaves.iter().filter_map(|record| match record {
+            Record::Leaf { entries, .. } => Some(entries),
+            _ => None,
+        });
+        let (foreign, key) = {
+            let books = self.books();
+            let foreign = entries.flatten().any(|entry| match entry {
+                Entry::Packed(pack, _index) => !books.nonces().contains(&pack.nonce()),
+                Entry::Hole | Entry::Local(_) => false,
+            });
+            (foreign, claim_key(books.nonce()))
+        };
+        if foreign && self.objects.get(&key)?.is_none() {
+            match self.objects.replace(&key, b"", None) {
+                Ok(_) | Err(ObjectError::Conflict { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     /// The flush points that object storage has, whoever wrote them.

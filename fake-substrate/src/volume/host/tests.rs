@@ -81,25 +81,6 @@ fn name(volume: &str) -> VolumeName {
 const MIB: u64 = 1 << 20;
 const WHOLE_MIB: usize = 1 << 20;
 
-/// A block of zeroes takes no slot, so what follows it in the write lies right behind what came before
-/// it in the arena, and not in the write.
-#[test]
-fn a_write_with_zeroes_in_its_middle_is_read_back_as_it_was_written() {
-    let host = Machine::new(&MemoryObjects::default(), 1);
-    let disk = host.create("db", MIB);
-    let written: Vec<u8> = [1, 0, 2, 0, 0, 3, 4]
-        .into_iter()
-        .flat_map(|letter| [letter; BLOCK])
-        .collect();
-    host.host.write(&disk, 0, &written, false).unwrap();
-    let mut read = vec![9; written.len()];
-    host.host.read(&disk, 0, &mut read).unwrap();
-    assert_eq!(
-        read.iter().step_by(BLOCK).collect::<Vec<_>>(),
-        written.iter().step_by(BLOCK).collect::<Vec<_>>()
-    );
-}
-
 #[test]
 fn whoever_had_a_volume_before_it_was_rehomed_is_refused_from_its_next_flush_on() {
     let objects = MemoryObjects::default();
@@ -425,18 +406,21 @@ fn a_draft_becomes_the_volume_it_was_made_for_in_one_step_or_stays_a_draft() {
     };
     let draft = machine.create("draft", MIB);
     machine.host.write(&draft, 0, &[5; BLOCK], true).unwrap();
-    let attached = machine.host.name(&name("draft"), wanted("db"), 1);
+    let attached = machine.host.publish(&name("draft"), wanted("db"), 1);
     assert!(attached.is_err(), "somebody may still write to it");
     machine.host.detach(&name("draft")).unwrap();
     machine.create("taken", MIB);
-    let taken = machine.host.name(&name("draft"), wanted("taken"), 1);
+    let taken = machine.host.publish(&name("draft"), wanted("taken"), 1);
     assert!(taken.is_err());
     let names = |host: &Host| -> Vec<_> {
         host.with_books(|books| books.volumes().map(|v| v.meta.name.to_string()).collect())
     };
     assert_eq!(names(&machine.host), ["draft", "taken"]);
 
-    machine.host.name(&name("draft"), wanted("db"), 1).unwrap();
+    machine
+        .host
+        .publish(&name("draft"), wanted("db"), 1)
+        .unwrap();
     let Machine { arena, journal, .. } = machine;
     let machine = Machine::on(arena, journal, &objects, 2);
     assert_eq!(names(&machine.host), ["db", "taken"]);
@@ -446,4 +430,68 @@ fn a_draft_becomes_the_volume_it_was_made_for_in_one_step_or_stays_a_draft() {
     assert_eq!(parent, None);
     let db = machine.host.attach(&name("db")).unwrap();
     assert_eq!(machine.block(&db, 0).unwrap(), 5);
+}
+
+#[test]
+fn zeroes_in_the_middle_of_a_write_move_nothing_that_follows_them() {
+    let machine = Machine::new(&MemoryObjects::default(), 1);
+    let handle = machine.create("db", MIB);
+    let data: Vec<u8> = [1, 0, 2, 3, 0, 0, 4]
+        .into_iter()
+        .flat_map(|byte| [byte; BLOCK])
+        .collect();
+    machine.host.write(&handle, 0, &data, false).unwrap();
+    let read = |number| machine.block(&handle, number).unwrap();
+    assert_eq!([0, 1, 2, 3, 4, 5, 6].map(read), [1, 0, 2, 3, 0, 0, 4]);
+}
+
+#[test]
+fn what_a_fork_on_another_host_needs_is_not_collected_though_no_root_tells_of_it() {
+    let objects = MemoryObjects::default();
+    let (old, new) = (Machine::new(&objects, 1), Machine::new(&objects, 2));
+    let had = old.create("db", MIB);
+    old.host.write(&had, 0, &[1; BLOCK], true).unwrap();
+    old.host.flush_point(&name("db"), 0).unwrap();
+    old.host.lose(&name("db")).unwrap();
+
+    new.host.rehome(&name("db")).unwrap();
+    let preview = NewFork {
+        parent: name("db"),
+        child: name("preview"),
+        ephemeral: true,
+        expires_ms: None,
+    };
+    new.host.fork(&preview, 1).unwrap();
+    new.host.destroy(&name("db"), Children::Keep).unwrap();
+    old.host.destroy(&name("db"), Children::Forbid).unwrap();
+    assert!(!old.host.collect().unwrap().alone);
+    let copy = new.host.attach(&name("preview")).unwrap();
+    assert_eq!(new.block(&copy, 0).unwrap(), 1);
+
+    new.host.detach(&name("preview")).unwrap();
+    new.host
+        .destroy(&name("preview"), Children::Forbid)
+        .unwrap();
+    new.host.collect().unwrap();
+    old.host.collect().unwrap();
+    assert_eq!(objects.keys(), Vec::<String>::new());
+}
+
+#[test]
+fn a_host_that_was_fenced_may_have_the_volume_back() {
+    let objects = MemoryObjects::default();
+    let (old, new) = (Machine::new(&objects, 1), Machine::new(&objects, 2));
+    let had = old.create("db", MIB);
+    old.host.write(&had, 0, &[1; BLOCK], true).unwrap();
+    old.host.flush_point(&name("db"), 0).unwrap();
+    new.host.rehome(&name("db")).unwrap();
+    old.host.write(&had, 0, &[2; BLOCK], true).unwrap();
+    old.host.flush_point(&name("db"), 1).unwrap_err();
+
+    old.host.rehome(&name("db")).unwrap();
+    assert!(old.block(&had, 0).is_err(), "the old disk stays dead");
+    let has = old.host.attach(&name("db")).unwrap();
+    assert_eq!(old.block(&has, 0).unwrap(), 1);
+    let again = old.host.rehome(&name("db"));
+    assert!(matches!(again, Err(HostError::Refused(Refused::Here(_)))));
 }

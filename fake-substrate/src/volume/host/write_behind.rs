@@ -89,6 +89,7 @@ impl Host {
 
     pub(super) fn upload(&self, job: &Job) -> Result<(Plan, Tag), HostError> {
         let plan = job.plan(
+            &self.name,
             |slot| self.books().slots.remote(slot),
             || self.books_mut().new_object(),
         );

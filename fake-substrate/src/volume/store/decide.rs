@@ -132,6 +132,8 @@ impl Store {
         match self.volumes.get(volume).map(|known| &known.standing) {
             None if self.doomed.contains(volume) => Err(Refused::Unknown(volume.clone())),
             None => Ok(()),
+            // What is fenced here is not what it would come back as.
+            Some(Standing::Here(here)) if here.fenced => Ok(()),
             Some(Standing::Here(_)) => Err(Refused::Here(volume.clone())),
             Some(Standing::Elsewhere(_)) if self.volume(volume)?.meta.ephemeral => {
                 Err(Refused::Ephemeral(volume.clone()))

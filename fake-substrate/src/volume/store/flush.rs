@@ -74,10 +74,11 @@ impl Plan {
 }
 
 impl Job {
-    /// What is to be written. `remote` tells where a slot is in object storage already; `id` names
+    /// What `host` is to write. `remote` tells where a slot is in object storage already; `id` names
     /// new objects.
     pub fn plan(
         &self,
+        host: &str,
         remote: impl Fn(Slot) -> Option<Remote>,
         mut id: impl FnMut() -> ObjectId,
     ) -> Plan {
@@ -121,6 +122,7 @@ impl Job {
                 sequence: self.before.sequence + 1,
                 at_ms: self.at_ms,
                 tables,
+                host: host.to_owned(),
             },
         }
     }
@@ -185,6 +187,7 @@ mod tests {
     fn plan(job: &Job) -> Plan {
         let mut next = job.before.sequence * 100;
         job.plan(
+            "one",
             |_slot| None,
             || {
                 next += 1;

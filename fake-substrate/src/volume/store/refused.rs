@@ -55,12 +55,12 @@ pub enum Refused {
     Here(VolumeName),
     /// It never goes to object storage.
     #[error(
-        "volume {0} is ephemeral: object storage never gets it\nHINT: this is its promise (B-009); a durable fork of it can be flushed"
+        "volume {0} is ephemeral and was never flushed: object storage has nothing of it\nHINT: this is its promise (B-009); a durable fork of it can be flushed"
     )]
     Ephemeral(VolumeName),
     /// Object storage never got it.
     #[error(
-        "volume {0} has no flush point: object storage has nothing of it\nHINT: it was lost with its host; destroy it"
+        "volume {0} is gone: it was never flushed, so object storage has nothing of it\nHINT: an ephemeral volume is never flushed (B-009), a fork not before its first flush; either goes with its host"
     )]
     NoFlushPoint(VolumeName),
     /// Another host took it over.

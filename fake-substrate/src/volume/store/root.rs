@@ -3,6 +3,7 @@
 //! ```text
 //! packs/<id>     up to 1024 blocks, see `pack`                          never changed
 //! tables/<id>    leaves: where each of their 512 blocks is              never changed
+//! claims/<nonce> empty: this start of a host may need other hosts' objects, roots or no roots
 //! roots/<name>   one volume: what it is, generation, which table holds which leaf
 //!                the only object that is ever replaced, and only by whoever read the last version
 //! ```
@@ -27,6 +28,8 @@ const TABLE: [u8; 4] = *b"BYT1";
 pub const ROOTS: &str = "roots/";
 /// Where the packs are.
 pub const PACKS: &str = "packs/";
+/// Where hosts say that they may need objects of others beyond what roots mention.
+pub const CLAIMS: &str = "claims/";
 /// Where the tables are.
 pub const TABLES: &str = "tables/";
 
@@ -43,6 +46,9 @@ pub struct Root {
     pub at_ms: u64,
     /// Which table holds which leaf.
     pub tables: BTreeMap<LeafNo, ObjectId>,
+    /// Which host wrote it, for people.
+    #[serde(default)]
+    pub host: String,
 }
 
 /// Where the blocks of a leaf are; `None` is a hole.
@@ -65,6 +71,16 @@ pub fn pack_key(id: ObjectId) -> String {
 /// The key of a table.
 pub fn table_key(id: ObjectId) -> String {
     format!("{TABLES}{id}")
+}
+
+/// The key of a claim.
+pub fn claim_key(nonce: u32) -> String {
+    format!("{CLAIMS}{nonce:08x}")
+}
+
+/// Which start of a host a claim is of.
+pub fn claimant(key: &str) -> Option<u32> {
+    u32::from_str_radix(key.strip_prefix(CLAIMS)?, 16).ok()
 }
 
 /// Which pack or table a key names.

@@ -8,7 +8,8 @@ use crate::volume::store::map::BLOCK_BYTES;
 #[derive(Debug, Clone)]
 pub(super) enum Event {
     Create(usize, bool),
-    Write(usize, Span, bool),
+    /// The bits tell which blocks of the span are zeroes in it.
+    Write(usize, Span, bool, u8),
     Zero(usize, Span, bool),
     Flush(usize),
     Fork(usize, usize, bool),
@@ -60,12 +61,17 @@ pub(super) fn span() -> impl Strategy<Value = Span> {
     })
 }
 
+/// Mostly none; mkfs and Postgres write pieces with zeroes in the middle.
+fn zeroes() -> impl Strategy<Value = u8> {
+    prop_oneof![3 => Just(0), 1 => 1..8u8]
+}
+
 pub(super) fn event() -> impl Strategy<Value = Event> {
     let which = || 0..NAMES.len();
     let flag = any::<bool>;
     prop_oneof![
         3 => (which(), prop::bool::weighted(0.2)).prop_map(|(v, e)| Event::Create(v, e)),
-        24 => (which(), span(), prop::bool::weighted(0.1)).prop_map(|(v, s, f)| Event::Write(v, s, f)),
+        24 => (which(), span(), prop::bool::weighted(0.1), zeroes()).prop_map(|(v, s, f, z)| Event::Write(v, s, f, z)),
         4 => (which(), span(), flag()).prop_map(|(v, s, f)| Event::Zero(v, s, f)),
         8 => which().prop_map(Event::Flush),
         5 => (which(), which(), prop::bool::weighted(0.2)).prop_map(|(p, c, e)| Event::Fork(p, c, e)),

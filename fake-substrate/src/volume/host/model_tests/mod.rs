@@ -82,8 +82,8 @@ impl Story {
         self.now_ms += 1;
         match *event {
             Event::Create(volume, ephemeral) => self.create(volume, ephemeral),
-            Event::Write(volume, span, fua) => self.write(volume, span, fua, false),
-            Event::Zero(volume, span, fua) => self.write(volume, span, fua, true),
+            Event::Write(volume, span, fua, zeroes) => self.write(volume, span, fua, zeroes),
+            Event::Zero(volume, span, fua) => self.zero(volume, span, fua),
             Event::Flush(volume) => {
                 if self.local(volume).is_some() {
                     let handle = self.handle(volume);
@@ -164,26 +164,40 @@ impl Story {
         }
     }
 
-    fn write(&mut self, volume: usize, span: Span, fua: bool, zero: bool) {
+    fn write(&mut self, volume: usize, span: Span, fua: bool, zeroes: u8) {
+        if self.local(volume).is_none() {
+            return;
+        }
+        self.written += 1;
+        let written = self.written;
+        let number = |block: usize| match zeroes & (1 << (block % 3)) {
+            0 => written,
+            _ => 0,
+        };
+        let sectors = span.places().map(|(block, _sector)| number(block));
+        let data: Vec<u8> = sectors
+            .flat_map(|number| number.to_le_bytes().repeat(SECTOR / 4))
+            .collect();
+        let handle = self.handle(volume);
+        self.host.write(&handle, span.offset(), &data, fua).unwrap();
+        self.has_written(volume, span, fua, number);
+    }
+
+    fn zero(&mut self, volume: usize, span: Span, fua: bool) {
         if self.local(volume).is_none() {
             return;
         }
         let handle = self.handle(volume);
-        let bytes = span.sectors * SECTOR;
-        let number = if zero { 0 } else { self.written + 1 };
-        if zero {
-            self.host
-                .zero(&handle, span.offset(), bytes as u64, fua)
-                .unwrap();
-        } else {
-            self.written = number;
-            let data: Vec<u8> = number.to_le_bytes().repeat(bytes / 4);
-            self.host.write(&handle, span.offset(), &data, fua).unwrap();
-        }
+        let bytes = (span.sectors * SECTOR) as u64;
+        self.host.zero(&handle, span.offset(), bytes, fua).unwrap();
+        self.has_written(volume, span, fua, |_block| 0);
+    }
+
+    fn has_written(&mut self, volume: usize, span: Span, fua: bool, number: impl Fn(usize) -> u32) {
         let local = self.local(volume).unwrap();
         let mut touched = Vec::new();
         for (block, sector) in span.places() {
-            local.current[block][sector] = number;
+            local.current[block][sector] = number(block);
             touched.push(block);
         }
         touched.dedup();
