@@ -58,7 +58,7 @@ async fn a_machine_is_forked_from_the_page() -> Outcome {
             browser.opens(&foreign_form(&page.url)).await?;
             browser.presses("button").await?;
             browser
-                .sees("main", "only this page's own forms change anything here")
+                .sees("main", "another site sent this request")
                 .await?;
             Ok(())
         })
