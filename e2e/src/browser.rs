@@ -225,6 +225,8 @@ async fn tab(port: u16) -> Result<WebDriver> {
     // No sandbox: Chromium refuses one for root, and the page that it shows is ours.
     for argument in [
         "--headless=new",
+        // A bar would be counted to the window and missing from its pictures.
+        "--hide-scrollbars",
         "--no-sandbox",
         "--disable-dev-shm-usage",
         "--disable-gpu",

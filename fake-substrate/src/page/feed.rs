@@ -10,7 +10,7 @@ const KEPT: usize = 500;
 /// How many of a machine's lines from before the page was opened are fetched.
 const FROM_BEFORE: u64 = 100;
 /// A longer line is cut for display; `fake-substrate logs` has all of it.
-const SHOWN: usize = 2000;
+const SHOWN: usize = 600;
 
 /// A line, ready to be shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
