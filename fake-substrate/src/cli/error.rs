@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use fake_substrate::admin::AdminError;
 use fake_substrate::backend::Backend;
 use fake_substrate::docker::DockerError;
+use fake_substrate::doctor::LookError;
 use fake_substrate::hosts::HostError;
 use fake_substrate::image::ImageError;
 use fake_substrate::machine::MachineError;
@@ -56,6 +57,8 @@ pub(crate) enum CliError {
     Lost(MachineName),
     #[error(transparent)]
     Host(#[from] HostError),
+    #[error(transparent)]
+    Doctor(#[from] LookError),
     #[error("interrupted; {0}")]
     Interrupted(String),
     #[error("cannot use this terminal")]

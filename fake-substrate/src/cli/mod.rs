@@ -1,6 +1,7 @@
 //! The command line (contract 13): arguments in, calls into the library, lines out.
 
 mod block_store;
+mod doctor;
 mod down;
 mod error;
 mod fault;
@@ -78,6 +79,8 @@ enum Command {
     /// What is broken on purpose
     #[command(subcommand)]
     Fault(fault::Fault),
+    /// What stands on this Docker and why, and what keeps something from working
+    Doctor(doctor::Doctor),
     /// The images that machines boot
     #[command(subcommand)]
     Image(image::Image),
@@ -149,6 +152,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Logs(logs) => logs.run(&site).await.map(done),
         Command::Rpc(rpc) => rpc.run(&site).await,
         Command::Fault(fault) => fault.run(&site).await.map(done),
+        Command::Doctor(doctor) => doctor.run(&site).await,
         Command::Image(image) => image.run(&site).await.map(done),
         Command::Down(down) => down.run(&site).await.map(done),
         Command::Serve(serve) => serve.run().await.map(done),
@@ -218,6 +222,7 @@ mod tests {
             "fake-substrate fault ls --json",
             "fake-substrate fault clear 3",
             "fake-substrate fault clear",
+            "fake-substrate doctor --json",
             "fake-substrate image build",
             "fake-substrate image ls",
             "fake-substrate image pins --update",
