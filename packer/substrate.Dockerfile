@@ -3,6 +3,11 @@
 # and no privilege: it binds port 80 as this user.
 ARG BASE=debian:forky-slim
 FROM ${BASE}
+# For partitions: `nft` runs from this image in the network namespace of whoever is cut off, in a
+# container of its own that lives as long as that takes (fake-substrate/src/fault/hands).
+RUN apt-get update -qq \
+    && apt-get install -qq --yes --no-install-recommends nftables >/dev/null \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt
 # A new named volume takes over this folder's owner; without it the volume would be root's.
 RUN install -d -o 1000 -g 1000 -m 0700 /var/lib/fake-substrate
 USER 1000:1000

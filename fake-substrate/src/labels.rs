@@ -29,6 +29,8 @@ pub enum Role {
     Machine,
     /// What copies a volume, and is gone when it has.
     Copier,
+    /// What carries out a fault in a machine's network or volume, and is gone when it has.
+    Saboteur,
 }
 
 impl Role {
@@ -38,6 +40,7 @@ impl Role {
             Self::Substrate => "substrate",
             Self::Machine => "machine",
             Self::Copier => "copier",
+            Self::Saboteur => "saboteur",
         }
     }
 }
@@ -64,6 +67,11 @@ pub fn of_machine(
 /// The labels of a container that copies a volume.
 pub fn of_copier(substrate: &SubstrateName, owner: Option<&Owner>) -> Labels {
     common(substrate, Role::Copier, owner)
+}
+
+/// The labels of a container that carries out a fault.
+pub fn of_saboteur(substrate: &SubstrateName, owner: Option<&Owner>) -> Labels {
+    common(substrate, Role::Saboteur, owner)
 }
 
 fn common(substrate: &SubstrateName, role: Role, owner: Option<&Owner>) -> Labels {

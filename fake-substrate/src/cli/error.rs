@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use fake_substrate::admin::AdminError;
 use fake_substrate::docker::DockerError;
+use fake_substrate::fault::FaultError;
 use fake_substrate::image::ImageError;
 use fake_substrate::machine::MachineError;
 use fake_substrate::machine::size::Cpus;
@@ -38,6 +39,10 @@ pub(crate) enum CliError {
         "machine {name} did not shut down in time and was killed: it is {state}\nHINT: see what it was waiting for: fake-substrate logs {name}"
     )]
     NotCleanly { name: MachineName, state: String },
+    #[error(
+        "cannot read what the metadata service shall answer from {}\nHINT: give a file, or --text", file.display()
+    )]
+    Garbage { file: PathBuf, source: io::Error },
     #[error("interrupted; {0}")]
     Interrupted(String),
     #[error("cannot use this terminal")]
@@ -66,6 +71,8 @@ pub(crate) enum CliError {
     Substrate(#[from] SubstrateError),
     #[error(transparent)]
     Machine(#[from] MachineError),
+    #[error(transparent)]
+    Fault(#[from] FaultError),
     #[error(transparent)]
     Admin(#[from] AdminError),
     #[error(transparent)]

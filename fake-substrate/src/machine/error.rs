@@ -2,6 +2,7 @@
 
 use crate::admin::AdminError;
 use crate::docker::DockerError;
+use crate::fault::FaultError;
 use crate::lock::LockError;
 use crate::machine::last_lines::LastLines;
 use crate::machine::state::{State, Verb};
@@ -49,6 +50,9 @@ pub enum MachineError {
         /// What the machine's shell said.
         why: String,
     },
+    /// It runs, and what is broken about it is not.
+    #[error(transparent)]
+    Fault(#[from] Box<FaultError>),
     /// Docker failed.
     #[error(transparent)]
     Docker(#[from] DockerError),

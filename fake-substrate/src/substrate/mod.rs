@@ -14,10 +14,13 @@ use std::convert::Infallible;
 
 use crate::admin::{AdminClient, AdminError};
 use crate::docker::{Docker, DockerError, Observed, container, network, volume};
+use crate::fault::FaultError;
+use crate::fault::hands::Hands;
 use crate::labels;
 use crate::link_local::Exhausted;
 use crate::lock::{LockError, SubstrateLock};
 use crate::machine::metadata::NoRandomness;
+use crate::machine::state::State;
 use crate::machine::{Machine, MachineError, View};
 use crate::names::{MachineName, SubstrateName};
 use crate::owner::Owner;
@@ -106,6 +109,9 @@ pub enum SubstrateError {
     /// No secret could be made.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
+    /// A fault could not be carried out or healed.
+    #[error(transparent)]
+    Fault(#[from] FaultError),
     /// A machine failed.
     #[error(transparent)]
     Machine(#[from] MachineError),
@@ -145,6 +151,7 @@ impl Substrate {
         progress: &dyn Progress,
     ) -> Result<Self, SubstrateError> {
         let lock = SubstrateLock::take(name, progress).await?;
+        let before = service::find(docker, name).await?;
         let making = tokio::spawn({
             let (docker, name, image) = (docker.clone(), name.clone(), image.to_owned());
             async move {
@@ -158,6 +165,14 @@ impl Substrate {
             .map_err(|_aborted| SubstrateError::CutShort(name.clone()))??;
         let substrate = Self::connect(docker, name).await?;
         substrate.healthy().await?;
+        let runs_on =
+            before.is_some_and(|before| before.state == State::Running && before.image_id == image);
+        let machines = machine_containers(docker, name).await?;
+        let running = |machine: &Observed| machine.state == State::Running;
+        if !runs_on && machines.iter().any(running) {
+            // Faults ended with the process; what they did to the machines has not.
+            substrate.hands().settle().await?;
+        }
         Ok(substrate)
     }
 
@@ -213,9 +228,19 @@ impl Substrate {
         &self.name
     }
 
-    /// Its admin API, for what has no method here: raw documents, a silent metadata service.
+    /// Its admin API, for what has no method here.
     pub fn admin(&self) -> &AdminClient {
         &self.admin
+    }
+
+    /// What breaks and heals what its process cannot.
+    pub fn hands(&self) -> Hands {
+        Hands {
+            docker: self.docker.clone(),
+            admin: self.admin.clone(),
+            substrate: self.name.clone(),
+            owner: self.owner.clone(),
+        }
     }
 
     /// A handle, whether or not there is such a machine.
@@ -252,14 +277,14 @@ impl Substrate {
     }
 }
 
-fn labelled_as(name: &SubstrateName, role: labels::Role) -> [String; 2] {
+pub(crate) fn labelled_as(name: &SubstrateName, role: labels::Role) -> [String; 2] {
     [
         labels::is(labels::SUBSTRATE, name.as_str()),
         labels::is(labels::ROLE, role.as_str()),
     ]
 }
 
-async fn machine_containers(
+pub(crate) async fn machine_containers(
     docker: &Docker,
     name: &SubstrateName,
 ) -> Result<Vec<Observed>, DockerError> {
@@ -324,9 +349,11 @@ pub async fn down(
                 .and_then(|name| name.parse().ok()),
         );
     }
-    // A killed fork's, which would hold on to its volumes.
-    for copier in container::labelled(docker, &labelled_as(name, labels::Role::Copier)).await? {
-        container::remove(docker, &copier.id).await?;
+    // A killed run's, which would hold on to volumes and namespaces.
+    for role in [labels::Role::Copier, labels::Role::Saboteur] {
+        for left in container::labelled(docker, &labelled_as(name, role)).await? {
+            container::remove(docker, &left.id).await?;
+        }
     }
     if let Some(service) = service::find(docker, name).await? {
         container::remove(docker, &service.id).await?;
