@@ -11,6 +11,7 @@ mod disk_full;
 mod extensions;
 mod faults;
 mod fork;
+mod fork_policy;
 mod golden_conf;
 mod health;
 mod hooks;
