@@ -219,6 +219,20 @@ mod tests {
             "fake-substrate fault add s3 reset --on upload-part",
             "fake-substrate fault add s3 lose-reply --on put --times 1",
             "fake-substrate fault add s3 slow --rate 65536",
+            "fake-substrate fault add mmds silent --machine db --times 3",
+            "fake-substrate fault add mmds slow --ms 1500 --machine db",
+            "fake-substrate fault add mmds garbage --machine db",
+            "fake-substrate fault add mmds garbage --text <html> --machine db",
+            "fake-substrate fault add mmds garbage --file x --machine db",
+            "fake-substrate fault add mmds forgetful --machine db",
+            "fake-substrate fault add link stalled --machine db",
+            "fake-substrate fault add link refused --machine db --times 2",
+            "fake-substrate fault add partition db standby",
+            "fake-substrate fault add partition db service --one-way",
+            "fake-substrate fault add partition db everything",
+            "fake-substrate fault add clock --offset +20m",
+            "fake-substrate fault add clock --offset -90s",
+            "fake-substrate fault add volume full --machine db --leave 1m",
             "fake-substrate fault ls --json",
             "fake-substrate fault clear 3",
             "fake-substrate fault clear",
@@ -236,12 +250,7 @@ mod tests {
 
     #[test]
     fn what_does_not_exist_yet_is_not_pretended() {
-        for word in ["restore", "fault add partition"] {
-            assert!(
-                parse(&format!("fake-substrate {word} db")).is_err(),
-                "{word}"
-            );
-        }
+        assert!(parse("fake-substrate restore db").is_err());
     }
 
     #[test]
@@ -269,6 +278,11 @@ mod tests {
             "fake-substrate block-store --state-dir a --admin-token t",
             "fake-substrate block-store --state-dir a --objects-dir b --s3-endpoint http://x:1 --admin-token t",
             "fake-substrate block-store --state-dir a --s3-endpoint http://x:1 --admin-token t",
+            "fake-substrate fault add mmds silent",
+            "fake-substrate fault add mmds slow --ms 0 --machine db",
+            "fake-substrate fault add link stalled --machine db --times 2",
+            "fake-substrate fault add partition db",
+            "fake-substrate fault add clock --offset tomorrow",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }
