@@ -74,6 +74,24 @@ async fn a_volume_is_full_until_it_is_healed() -> Outcome {
     .await
 }
 
+/// The same of a disk, which nobody has mounted when it is healed.
+#[tokio::test]
+async fn a_full_disk_is_emptied_while_its_machine_is_off() -> Outcome {
+    scenario(async |world| {
+        let db = world.vm("db").on_block_volume().boot().await?;
+        let before = db.room_on_volume().await?;
+        // The store keeps no zeroes: the laptop gives up nothing for this.
+        let full = db.fill_up_to(1 << 20).await?;
+        ensure!(db.room_on_volume().await? <= 1 << 20);
+        let db = db.crash().await?;
+        full.heal().await?;
+        let db = db.boot().await?;
+        ensure!(db.room_on_volume().await? > before / 2);
+        db.is_intact().await
+    })
+    .await
+}
+
 /// A volume that is a folder on Docker's disk is not filled: that would fill the disk of the laptop.
 #[tokio::test]
 async fn a_volume_on_the_hosts_own_disk_is_never_filled() -> Outcome {

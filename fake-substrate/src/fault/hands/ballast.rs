@@ -1,10 +1,12 @@
 //! Full volumes: a file of no use to anybody takes the room, beside PGDATA and not in it.
 
 use crate::docker::exec::{self, Program};
-use crate::docker::{ContainerSpec, DockerError, Mount, container};
+use crate::docker::{ContainerSpec, DockerError, Mount, SYS_ADMIN, container};
+use crate::hosts::{HostError, Hosts};
 use crate::lock::SubstrateLock;
+use crate::machine::disk::{Disk, VDB};
 use crate::machine::state::State;
-use crate::names::MachineName;
+use crate::names::{HostName, MachineName};
 use crate::progress::Quiet;
 
 use super::oneshot::Ended;
@@ -60,14 +62,15 @@ impl Hands {
             .map_err(|error: crate::names::InvalidName| failed(machine, &error.to_string()))?;
         let container = self.substrate.machine_container(&name);
         let runs = container::inspect(&self.docker, &container).await?;
-        let shell = |folder: &str| {
+        let shell = |script: &str, folder: &str| {
             ["/bin/sh", "-c", script, "fault", folder, argument]
                 .map(str::to_owned)
                 .to_vec()
         };
+        let disk = runs.as_ref().and_then(|there| Disk::of(there).ok());
         if runs.is_some_and(|there| there.state == State::Running) {
             let program = Program {
-                argv: shell(IN_THE_MACHINE),
+                argv: shell(script, IN_THE_MACHINE),
                 user: Some("root".to_owned()),
                 ..Program::default()
             };
@@ -77,34 +80,75 @@ impl Hands {
                 _ => Err(failed(machine, &ran.stderr)),
             };
         }
-        match self.run_outside(&name, shell(ELSEWHERE)).await? {
+        let outside = match disk {
+            Some(Disk::Block { host, .. }) => {
+                let device = self.attached(&host, &name).await?;
+                let mounted = format!("mount -t ext4 {VDB} \"$1\"\n{script}\numount \"$1\"");
+                Self::outside(shell(&mounted, ELSEWHERE), On::Disk(device))
+            }
+            Some(Disk::Folder) | None => {
+                let volume = self.substrate.machine_volume(&name);
+                Self::outside(shell(script, ELSEWHERE), On::Folder(volume))
+            }
+        };
+        match self.run_outside(&name, outside).await? {
             Ended::Done => Ok(()),
             Ended::Failed(why) => Err(failed(machine, &why)),
+        }
+    }
+
+    /// The device of a machine that is off.
+    async fn attached(&self, host: &HostName, machine: &MachineName) -> Result<String, FaultError> {
+        let hosts = Hosts::of(&self.docker, &self.substrate);
+        let device = async { hosts.awake(host).await?.disk(machine).await };
+        let device: Result<String, HostError> = device.await;
+        device.map_err(|error| failed(machine.as_str(), &error.to_string()))
+    }
+
+    fn outside(argv: Vec<String>, on: On) -> ContainerSpec {
+        let spec = ContainerSpec {
+            entrypoint: Some(argv),
+            capabilities: vec!["DAC_OVERRIDE".to_owned()],
+            ..ContainerSpec::default()
+        };
+        match on {
+            On::Folder(volume) => ContainerSpec {
+                mounts: vec![Mount {
+                    volume,
+                    target: ELSEWHERE.to_owned(),
+                    blank: true,
+                }],
+                ..spec
+            },
+            On::Disk(device) => ContainerSpec {
+                capabilities: [spec.capabilities, vec![SYS_ADMIN.to_owned()]].concat(),
+                devices: vec![(device, VDB.to_owned())],
+                tmpfs: vec![ELSEWHERE.to_owned()],
+                ..spec
+            },
         }
     }
 
     async fn run_outside(
         &self,
         machine: &MachineName,
-        argv: Vec<String>,
+        spec: ContainerSpec,
     ) -> Result<Ended, FaultError> {
         let _lock = SubstrateLock::take(&self.substrate, &Quiet).await?;
         let service = self.service().await?;
         let image = service.map(|service| service.image_id).unwrap_or_default();
-        let spec = ContainerSpec {
-            image,
-            entrypoint: Some(argv),
-            capabilities: vec!["DAC_OVERRIDE".to_owned()],
-            mounts: vec![Mount {
-                volume: self.substrate.machine_volume(machine),
-                target: ELSEWHERE.to_owned(),
-                blank: true,
-            }],
-            ..ContainerSpec::default()
-        };
+        let spec = ContainerSpec { image, ..spec };
         let ran: Result<Ended, DockerError> = self.run_once(machine.as_str(), spec).await;
         Ok(ran?)
     }
+}
+
+/// What a volume is to another container.
+enum On {
+    /// A Docker volume.
+    Folder(String),
+    /// A device, to be mounted.
+    Disk(String),
 }
 
 fn failed(machine: &str, why: &str) -> FaultError {
