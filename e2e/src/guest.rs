@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use fake_substrate::admin::{CutPower, LinkMode, MetadataPatch, MmdsMode};
+use fake_substrate::admin::{CutPower, MetadataPatch};
 use fake_substrate::machine::metadata::Login;
 use fake_substrate::machine::spec::Overrides;
 use fake_substrate::machine::{Change, Machine};
@@ -56,44 +56,6 @@ impl Guest {
             .patch_metadata(self.name(), &patch)
             .await;
         patched.with_context(|| format!("changing {key} in the metadata of {}", self.name()))
-    }
-
-    /// From now on its metadata service answers everything with these bytes.
-    pub async fn serve_raw(&self, document: &str) -> Result<()> {
-        let admin = self.site.substrate.admin();
-        Ok(admin
-            .put_raw_document(self.name(), document.as_bytes().to_vec())
-            .await?)
-    }
-
-    /// Ends [`Guest::serve_raw`].
-    pub async fn serve_metadata(&self) -> Result<()> {
-        Ok(self
-            .site
-            .substrate
-            .admin()
-            .delete_raw_document(self.name())
-            .await?)
-    }
-
-    /// Changes how its metadata service behaves.
-    pub async fn mmds(&self, mode: MmdsMode) -> Result<()> {
-        Ok(self
-            .site
-            .substrate
-            .admin()
-            .put_mode(self.name(), mode)
-            .await?)
-    }
-
-    /// Changes how the host's end of its link behaves.
-    pub async fn link_mode(&self, mode: LinkMode) -> Result<()> {
-        Ok(self
-            .site
-            .substrate
-            .admin()
-            .put_link_mode(self.name(), mode)
-            .await?)
     }
 
     /// Makes what is on its volume now the flush point.

@@ -3,11 +3,13 @@
 use std::ops::Deref;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use fake_substrate::admin::{CutPower, MmdsMode};
+use fake_substrate::admin::CutPower;
 use fake_substrate::docker::container;
 use fake_substrate::docker::exec::{Finished, Program};
 use fake_substrate::docker::logs::Part;
+use fake_substrate::fault::Guard;
 use fake_substrate::machine::state::State;
+use fake_substrate::mmds::fault::MmdsTrouble;
 use fake_substrate::progress::Quiet;
 use fake_substrate::volume::store::cut::Tear;
 use futures_util::TryStreamExt as _;
@@ -75,21 +77,25 @@ impl Running {
         .await
     }
 
-    /// Changes how its metadata service behaves, and waits until it says these words because of that.
-    pub async fn troubled_by(&self, mode: MmdsMode, words: &str) -> Result<()> {
+    /// Passes from one trouble of its metadata service to another, without an answer in between, and
+    /// waits until it says these words because of that.
+    pub async fn troubled_by(
+        &self,
+        before: Guard,
+        trouble: MmdsTrouble,
+        words: &str,
+    ) -> Result<Guard> {
         let times = async || -> Result<usize> {
             let lines = self.output().await?;
             Ok(lines.iter().filter(|line| line.contains(words)).count())
         };
-        let before = times().await?;
-        self.mmds(mode).await?;
-        let awaited = format!("{} says because of {mode:?}: {words}", self.name());
-        until_true(
-            budget::SPEAKS,
-            awaited,
-            async || Ok(times().await? > before),
-        )
-        .await
+        let said = times().await?;
+        let awaited = format!("{} says because of {trouble:?}: {words}", self.name());
+        // Of two that stand, the older one strikes.
+        let troubled = self.mmds(trouble).await?;
+        before.heal().await?;
+        until_true(budget::SPEAKS, awaited, async || Ok(times().await? > said)).await?;
+        Ok(troubled)
     }
 
     /// Waits for these words as they are written: for a kill that must land right behind them.

@@ -1,6 +1,7 @@
 //! A machine as a scenario describes it, before it exists.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use fake_substrate::backend::Storage;
@@ -32,6 +33,7 @@ pub struct Spec {
     overrides: Overrides,
     /// The machine whose volume it begins with.
     parent: Option<MachineName>,
+    ttl: Option<Duration>,
 }
 
 /// What its volume is made of; a fork's is made of what its parent's is.
@@ -68,6 +70,7 @@ impl Spec {
             wishes: Wishes::default(),
             overrides: Overrides::default(),
             parent: None,
+            ttl: None,
         }
     }
 
@@ -108,6 +111,12 @@ impl Spec {
     /// The same on that host, which is made when it is missing.
     pub fn on_host(mut self, host: &'static str) -> Self {
         self.volume = Volume::Block(Some(host));
+        self
+    }
+
+    /// A fork that is taken away after so many seconds.
+    pub fn for_seconds(mut self, seconds: u64) -> Self {
+        self.ttl = Some(Duration::from_secs(seconds));
         self
     }
 
@@ -183,7 +192,7 @@ impl Spec {
             memory: self.memory.parse::<Memory>()?,
             cpus: self.cpus.parse::<Cpus>()?,
             storage: self.volume.storage()?,
-            ttl: None,
+            ttl: self.ttl,
             ports: PortChoice::Any,
             wishes: self.wishes,
             overrides: self.overrides.clone(),

@@ -38,6 +38,8 @@ pub enum Role {
     Copier,
     /// A host of block volumes: its block store, or that one's disk.
     Host,
+    /// What carries out a fault in a machine's network or volume, and is gone when it has.
+    Saboteur,
 }
 
 impl Role {
@@ -48,6 +50,7 @@ impl Role {
             Self::Machine => "machine",
             Self::Copier => "copier",
             Self::Host => "host",
+            Self::Saboteur => "saboteur",
         }
     }
 }
@@ -81,6 +84,11 @@ pub fn of_host(substrate: &SubstrateName, host: &HostName, owner: Option<&Owner>
     let mut labels = common(substrate, Role::Host, owner);
     labels.insert(HOST.to_owned(), host.to_string());
     labels
+}
+
+/// The labels of a container that carries out a fault.
+pub fn of_saboteur(substrate: &SubstrateName, owner: Option<&Owner>) -> Labels {
+    common(substrate, Role::Saboteur, owner)
 }
 
 fn common(substrate: &SubstrateName, role: Role, owner: Option<&Owner>) -> Labels {

@@ -9,6 +9,7 @@ pub mod backend;
 pub mod certificates;
 pub mod command;
 pub mod docker;
+pub mod doctor;
 pub mod fault;
 pub mod hosts;
 pub mod image;

@@ -1,7 +1,8 @@
 //! Forks of disks: a map is shared, nothing is copied.
 
 use anyhow::{Context as _, Result, ensure};
-use e2e::{Door, Outcome, Vm, scenario};
+use e2e::until::until_true;
+use e2e::{Door, Outcome, Vm, budget, scenario};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 const SIBLINGS: usize = 10;
@@ -103,6 +104,32 @@ async fn any_disk_can_be_forked_in_any_state() -> Outcome {
             vm.is_intact().await?;
         }
         Ok(())
+    })
+    .await
+}
+
+/// A fork with a time to live goes when that is over, running or not, unless somebody is a copy of it: that
+/// one keeps it until it goes itself.
+#[tokio::test]
+async fn a_fork_with_a_time_to_live_goes_and_not_under_its_children() -> Outcome {
+    scenario(async |world| {
+        let db = world.vm("db").on_block_volume().boot().await?;
+        let short = db.fork("short").for_seconds(1).boot().await?;
+        let child = short.fork("child").boot().await?;
+        db.fork("other").for_seconds(1).boot().await?;
+        let awaited = "the fork that nobody is a copy of goes";
+        until_true(budget::SOON, awaited, async || {
+            Ok(world.expire().await? == ["child", "db", "short"])
+        })
+        .await?;
+        short.ask::<i32>("SELECT 1").await?;
+
+        child.crash().await?.remove().await?;
+        ensure!(
+            world.expire().await? == ["db"],
+            "its time has come, and nobody keeps it"
+        );
+        db.ask::<i32>("SELECT 1").await.map(drop)
     })
     .await
 }

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use fake_substrate::admin::AdminError;
 use fake_substrate::backend::Backend;
 use fake_substrate::docker::DockerError;
+use fake_substrate::doctor::LookError;
+use fake_substrate::fault::FaultError;
 use fake_substrate::hosts::HostError;
 use fake_substrate::image::ImageError;
 use fake_substrate::machine::MachineError;
@@ -58,6 +60,12 @@ pub(crate) enum CliError {
     Lost(MachineName),
     #[error(transparent)]
     Host(#[from] HostError),
+    #[error(transparent)]
+    Doctor(#[from] LookError),
+    #[error(
+        "cannot read what the metadata service shall answer from {}\nHINT: give a file, or --text", file.display()
+    )]
+    Garbage { file: PathBuf, source: io::Error },
     #[error("interrupted; {0}")]
     Interrupted(String),
     #[error("cannot use this terminal")]
@@ -90,6 +98,8 @@ pub(crate) enum CliError {
     Substrate(#[from] SubstrateError),
     #[error(transparent)]
     Machine(#[from] MachineError),
+    #[error(transparent)]
+    Fault(#[from] FaultError),
     #[error(transparent)]
     Admin(#[from] AdminError),
     #[error(transparent)]

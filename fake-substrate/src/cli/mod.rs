@@ -1,6 +1,7 @@
 //! The command line (contract 13): arguments in, calls into the library, lines out.
 
 mod block_store;
+mod doctor;
 mod down;
 mod error;
 mod fault;
@@ -81,6 +82,8 @@ enum Command {
     /// What is broken on purpose
     #[command(subcommand)]
     Fault(fault::Fault),
+    /// What stands on this Docker and why, and what keeps something from working
+    Doctor(doctor::Doctor),
     /// The images that machines boot
     #[command(subcommand)]
     Image(image::Image),
@@ -153,6 +156,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Rpc(rpc) => rpc.run(&site).await,
         Command::Page(page) => page.run(&site).await.map(done),
         Command::Fault(fault) => fault.run(&site).await.map(done),
+        Command::Doctor(doctor) => doctor.run(&site).await,
         Command::Image(image) => image.run(&site).await.map(done),
         Command::Down(down) => down.run(&site).await.map(done),
         Command::Serve(serve) => serve.run().await.map(done),
@@ -221,9 +225,24 @@ mod tests {
             "fake-substrate fault add s3 reset --on upload-part",
             "fake-substrate fault add s3 lose-reply --on put --times 1",
             "fake-substrate fault add s3 slow --rate 65536",
+            "fake-substrate fault add mmds silent --machine db --times 3",
+            "fake-substrate fault add mmds slow --ms 1500 --machine db",
+            "fake-substrate fault add mmds garbage --machine db",
+            "fake-substrate fault add mmds garbage --text <html> --machine db",
+            "fake-substrate fault add mmds garbage --file x --machine db",
+            "fake-substrate fault add mmds forgetful --machine db",
+            "fake-substrate fault add link stalled --machine db",
+            "fake-substrate fault add link refused --machine db --times 2",
+            "fake-substrate fault add partition db standby",
+            "fake-substrate fault add partition db service --one-way",
+            "fake-substrate fault add partition db everything",
+            "fake-substrate fault add clock --offset +20m",
+            "fake-substrate fault add clock --offset -90s",
+            "fake-substrate fault add volume full --machine db --leave 1m",
             "fake-substrate fault ls --json",
             "fake-substrate fault clear 3",
             "fake-substrate fault clear",
+            "fake-substrate doctor --json",
             "fake-substrate image build",
             "fake-substrate image ls",
             "fake-substrate image pins --update",
@@ -237,12 +256,7 @@ mod tests {
 
     #[test]
     fn what_does_not_exist_yet_is_not_pretended() {
-        for word in ["restore", "fault add partition"] {
-            assert!(
-                parse(&format!("fake-substrate {word} db")).is_err(),
-                "{word}"
-            );
-        }
+        assert!(parse("fake-substrate restore db").is_err());
     }
 
     #[test]
@@ -270,6 +284,11 @@ mod tests {
             "fake-substrate block-store --state-dir a --admin-token t",
             "fake-substrate block-store --state-dir a --objects-dir b --s3-endpoint http://x:1 --admin-token t",
             "fake-substrate block-store --state-dir a --s3-endpoint http://x:1 --admin-token t",
+            "fake-substrate fault add mmds silent",
+            "fake-substrate fault add mmds slow --ms 0 --machine db",
+            "fake-substrate fault add link stalled --machine db --times 2",
+            "fake-substrate fault add partition db",
+            "fake-substrate fault add clock --offset tomorrow",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

@@ -4,6 +4,7 @@
 //! what exists is data ([`Observed`]), and the errors say what was tried.
 
 pub mod container;
+pub mod engine;
 mod error;
 pub mod exec;
 pub mod logs;

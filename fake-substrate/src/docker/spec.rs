@@ -59,6 +59,8 @@ pub struct ContainerSpec {
     pub stop_timeout: Duration,
     /// The network it is on from its first instant; Docker's default bridge when absent.
     pub network: Option<Attachment>,
+    /// The container whose network namespace it shares, in place of a network.
+    pub network_of: Option<String>,
 }
 
 /// How much of the host a container gets.
@@ -179,10 +181,10 @@ impl ContainerSpec {
         });
         let memory = self.limits.map(|limits| signed(limits.memory.bytes()));
         HostConfig {
-            network_mode: self
-                .network
-                .as_ref()
-                .map(|attachment| attachment.network.clone()),
+            network_mode: match (&self.network_of, &self.network) {
+                (Some(container), _) => Some(format!("container:{container}")),
+                (None, attached) => attached.as_ref().map(|on| on.network.clone()),
+            },
             port_bindings: Some(self.published.iter().map(Published::binding).collect()),
             mounts: Some(mounts.collect()),
             tmpfs: Some(tmpfs.collect()),

@@ -2,6 +2,7 @@
 
 use crate::admin::AdminError;
 use crate::docker::DockerError;
+use crate::fault::FaultError;
 use crate::hosts::HostError;
 use crate::lock::LockError;
 use crate::machine::last_lines::LastLines;
@@ -63,6 +64,9 @@ pub enum MachineError {
     /// The host of its volume failed, or said no.
     #[error(transparent)]
     Host(#[from] HostError),
+    /// It runs, and what is broken about it is not.
+    #[error(transparent)]
+    Fault(#[from] Box<FaultError>),
     /// Docker failed.
     #[error(transparent)]
     Docker(#[from] DockerError),

@@ -10,6 +10,7 @@ use crate::certificates::{FOLDER, PlatformFile};
 use crate::docker::exec::{Finished, Program, Session};
 use crate::docker::logs::{Output, Part};
 use crate::docker::{self, Docker, DockerError, exec, logs};
+use crate::fault::hands::Hands;
 use crate::lock::SubstrateLock;
 use crate::login;
 use crate::machine::error::{MachineError, NotReady};
@@ -83,8 +84,21 @@ impl Machine {
         if self.may(Verb::Start).await? {
             self.settle_disk().await?;
             docker::container::start(&self.docker, &self.container()).await?;
+            self.hands()
+                .after_start_of(&self.name)
+                .await
+                .map_err(Box::new)?;
         }
         Ok(())
+    }
+
+    fn hands(&self) -> Hands {
+        Hands {
+            docker: self.docker.clone(),
+            admin: self.admin.clone(),
+            substrate: self.substrate.clone(),
+            owner: self.owner.clone(),
+        }
     }
 
     /// Shuts it down: SIGTERM, and SIGKILL only after `patience` (longer than PID 1's own budget

@@ -125,6 +125,7 @@ impl MachineSpec {
                 link_local: self.link_local,
                 aliases: vec![self.name.to_string(), self.name.internal()],
             }),
+            network_of: None,
         }
     }
 

@@ -1,7 +1,5 @@
 //! The form that breaks object storage: its fields, and what they ask for. Pure.
 
-use std::num::NonZeroU32;
-
 use serde::Deserialize;
 
 use crate::fault::{Fault, ImpossibleFault, NewFault};
@@ -102,10 +100,7 @@ impl Form {
         });
         fault.check()?;
         let times = number("so often", &self.times)?;
-        Ok(NewFault {
-            fault,
-            times: times.and_then(NonZeroU32::new),
-        })
+        Ok(NewFault::new(fault).times(times.unwrap_or_default()))
     }
 }
 

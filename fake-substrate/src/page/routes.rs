@@ -283,7 +283,7 @@ async fn add_fault(
     };
     let adding = async {
         let substrate = Substrate::connect(&site.live.docker, &site.live.substrate).await?;
-        substrate.admin().add_fault(&new).await?;
+        substrate.hands().break_down(new).await?;
         Ok::<_, crate::substrate::SubstrateError>(())
     };
     match adding.await {
@@ -300,7 +300,7 @@ async fn clear_fault(
     let clearing = async {
         let substrate = Substrate::connect(&site.live.docker, &site.live.substrate).await?;
         // One that has ended by itself meanwhile is what was wanted.
-        substrate.admin().clear_fault_if_standing(id).await?;
+        substrate.hands().heal_if_standing(id).await?;
         Ok::<_, crate::substrate::SubstrateError>(())
     };
     match clearing.await {

@@ -18,6 +18,8 @@ use std::convert::Infallible;
 use crate::admin::{AdminClient, AdminError};
 use crate::backend::Backend;
 use crate::docker::{Docker, DockerError, Observed, container, network, volume};
+use crate::fault::FaultError;
+use crate::fault::hands::Hands;
 use crate::hosts::{HostError, Hosts};
 use crate::labels;
 use crate::link_local::Exhausted;
@@ -129,6 +131,9 @@ pub enum SubstrateError {
     /// No secret could be made.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
+    /// A fault could not be carried out or healed.
+    #[error(transparent)]
+    Fault(#[from] FaultError),
     /// A machine failed.
     #[error(transparent)]
     Machine(#[from] MachineError),
@@ -169,6 +174,7 @@ impl Substrate {
         progress: &dyn Progress,
     ) -> Result<Self, SubstrateError> {
         let lock = SubstrateLock::take(name, progress).await?;
+        let before = service::find(docker, name).await?;
         let making = tokio::spawn({
             let (docker, name, image) = (docker.clone(), name.clone(), image.to_owned());
             async move {
@@ -182,6 +188,14 @@ impl Substrate {
             .map_err(|_aborted| SubstrateError::CutShort(name.clone()))??;
         let substrate = Self::connect(docker, name).await?;
         substrate.healthy().await?;
+        let runs_on =
+            before.is_some_and(|before| before.state == State::Running && before.image_id == image);
+        let machines = machine_containers(docker, name).await?;
+        let running = |machine: &Observed| machine.state == State::Running;
+        if !runs_on && machines.iter().any(running) {
+            // Faults ended with the process; what they did to the machines has not.
+            substrate.hands().settle().await?;
+        }
         Ok(substrate)
     }
 
@@ -237,9 +251,19 @@ impl Substrate {
         &self.name
     }
 
-    /// Its admin API, for what has no method here: raw documents, a silent metadata service.
+    /// Its admin API, for what has no method here.
     pub fn admin(&self) -> &AdminClient {
         &self.admin
+    }
+
+    /// What breaks and heals what its process cannot.
+    pub fn hands(&self) -> Hands {
+        Hands {
+            docker: self.docker.clone(),
+            admin: self.admin.clone(),
+            substrate: self.name.clone(),
+            owner: self.owner.clone(),
+        }
     }
 
     /// A handle, whether or not there is such a machine.
@@ -276,14 +300,14 @@ impl Substrate {
     }
 }
 
-fn labelled_as(name: &SubstrateName, role: labels::Role) -> [String; 2] {
+pub(crate) fn labelled_as(name: &SubstrateName, role: labels::Role) -> [String; 2] {
     [
         labels::is(labels::SUBSTRATE, name.as_str()),
         labels::is(labels::ROLE, role.as_str()),
     ]
 }
 
-async fn machine_containers(
+pub(crate) async fn machine_containers(
     docker: &Docker,
     name: &SubstrateName,
 ) -> Result<Vec<Observed>, DockerError> {
@@ -359,9 +383,11 @@ pub async fn down(
                 .and_then(|name| name.parse().ok()),
         );
     }
-    // A killed fork's, which would hold on to its volumes.
-    for copier in container::labelled(docker, &labelled_as(name, labels::Role::Copier)).await? {
-        container::remove(docker, &copier.id).await?;
+    // A killed run's, which would hold on to volumes and namespaces.
+    for role in [labels::Role::Copier, labels::Role::Saboteur] {
+        for left in container::labelled(docker, &labelled_as(name, role)).await? {
+            container::remove(docker, &left.id).await?;
+        }
     }
     // After the machines, so that what they have not written yet still has a disk.
     let hosts = Hosts::of(docker, name).containers().await?;
