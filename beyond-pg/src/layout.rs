@@ -32,6 +32,11 @@ impl Layout {
         self.root.join("var/lib/postgresql")
     }
 
+    /// The volume as a disk, where it is one.
+    pub(crate) fn volume_device(&self) -> PathBuf {
+        self.root.join("dev/vdb")
+    }
+
     /// Home of this major version on the volume.
     pub(crate) fn major_dir(&self) -> PathBuf {
         self.volume().join(MAJOR.to_string())

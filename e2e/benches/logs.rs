@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use e2e::{Bare, Encrypted, Failed, LinkMode, Logging, Reader, Vm, World, scenario};
+use e2e::{Bare, Encrypted, Failed, LinkTrouble, Logging, Reader, Vm, World, scenario};
 
 const ROUNDS: usize = 7;
 const FLOOD: u32 = 60_000;
@@ -113,9 +113,9 @@ async fn transactions(db: &Vm, bare: &Bare<'_>) -> Result<()> {
             baseline.push(bare.writer().reads(logging, BENCH_SECONDS).await?, off);
             let logged = db.writer().reads(logging, BENCH_SECONDS).await?;
             let off = db.writer().reads(Logging::Off, BENCH_SECONDS).await?;
-            db.link_mode(LinkMode::Stalled).await?;
+            let stall = db.link_trouble(LinkTrouble::Stalled).await?;
             let unread = db.writer().reads(logging, BENCH_SECONDS).await?;
-            db.link_mode(LinkMode::Normal).await?;
+            stall.heal().await?;
             healthy.push(logged, off);
             stalled.push(unread, off);
         }

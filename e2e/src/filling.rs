@@ -65,6 +65,15 @@ impl Running {
         self.shell(&forget).await.map(drop)
     }
 
+    /// How many bytes are left on its volume.
+    pub async fn room_on_volume(&self) -> Result<u64> {
+        let left = format!("df --block-size=1 --output=avail {VOLUME} | tail -n 1");
+        let left = self.shell(&left).await?;
+        left.trim()
+            .parse()
+            .with_context(|| format!("reading {left}"))
+    }
+
     /// Ends that.
     pub async fn clear_volume(&self) -> Result<()> {
         self.shell(&format!("rm {VOLUME}/ballast")).await.map(drop)

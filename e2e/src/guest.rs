@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
-use fake_substrate::admin::{LinkMode, MetadataPatch, MmdsMode};
+use anyhow::{Context as _, Result, bail, ensure};
+use fake_substrate::admin::{CutPower, MetadataPatch};
 use fake_substrate::machine::metadata::Login;
 use fake_substrate::machine::spec::Overrides;
 use fake_substrate::machine::{Change, Machine};
@@ -58,42 +58,54 @@ impl Guest {
         patched.with_context(|| format!("changing {key} in the metadata of {}", self.name()))
     }
 
-    /// From now on its metadata service answers everything with these bytes.
-    pub async fn serve_raw(&self, document: &str) -> Result<()> {
-        let admin = self.site.substrate.admin();
-        Ok(admin
-            .put_raw_document(self.name(), document.as_bytes().to_vec())
-            .await?)
+    /// Makes what is on its volume now the flush point.
+    pub async fn flush(&self) -> Result<()> {
+        let flushed = self.machine.flush().await;
+        flushed
+            .map(drop)
+            .with_context(|| format!("flushing the volume of {}", self.name()))
     }
 
-    /// Ends [`Guest::serve_raw`].
-    pub async fn serve_metadata(&self) -> Result<()> {
-        Ok(self
-            .site
-            .substrate
-            .admin()
-            .delete_raw_document(self.name())
-            .await?)
+    /// What cannot be done to a machine of this kind, and the words of the refusal.
+    pub async fn must_refuse_to_lose_anything(&self, words: &str) -> Result<()> {
+        let substrate = &self.site.substrate;
+        let name = self.machine.name();
+        let refusals = [
+            self.machine
+                .power_cut(CutPower::default())
+                .await
+                .err()
+                .map(|e| e.to_string()),
+            self.machine.flush().await.err().map(|e| e.to_string()),
+            substrate.host_of(name).await.err().map(|e| e.to_string()),
+            substrate
+                .rehome(name, None, &Quiet)
+                .await
+                .err()
+                .map(|e| e.to_string()),
+        ];
+        for refusal in refusals {
+            let refusal = refusal.context("something was lost that cannot be")?;
+            ensure!(
+                refusal.contains(words),
+                "refused for another reason: {refusal}"
+            );
+        }
+        Ok(())
     }
 
-    /// Changes how its metadata service behaves.
-    pub async fn mmds(&self, mode: MmdsMode) -> Result<()> {
-        Ok(self
+    /// While its host lives it must not come up anywhere else.
+    pub async fn must_refuse_to_be_rehomed(&self, words: &str) -> Result<()> {
+        let rehomed = self
             .site
             .substrate
-            .admin()
-            .put_mode(self.name(), mode)
-            .await?)
-    }
-
-    /// Changes how the host's end of its link behaves.
-    pub async fn link_mode(&self, mode: LinkMode) -> Result<()> {
-        Ok(self
-            .site
-            .substrate
-            .admin()
-            .put_link_mode(self.name(), mode)
-            .await?)
+            .rehome(self.machine.name(), None, &Quiet);
+        let Err(refused) = rehomed.await else {
+            bail!("{} was rehomed while its host lived", self.name());
+        };
+        let said = refused.to_string();
+        ensure!(said.contains(words), "refused for another reason: {said}");
+        Ok(())
     }
 
     pub(crate) async fn login(&self) -> Result<Login> {
@@ -103,6 +115,8 @@ impl Guest {
     /// Switches it on. A port that was free when it was chosen may be somebody else's by now.
     pub(crate) async fn power_on(self) -> Result<Starting> {
         for _retry in 1..PORT_TRIES {
+            // With another container, its log begins anew.
+            self.machine.settle_disk().await?;
             let lines_before = self.log_lines().await?;
             let received_before = self.machine.link().await?.last_line;
             match self.machine.start().await {

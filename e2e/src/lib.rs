@@ -18,11 +18,12 @@
 //!                      └──── boot ──────────────────────►┘ │
 //!                                      │ ended, stop, crash │ stop, crash
 //!                                      ▼                    ▼
-//!                  with_memory, … ◄─ Stopped ◄──────────────┘
-//!                      └─ start, boot ─► Starting, Vm
+//!                  with_memory, … ◄─ Stopped ◄──────────────┤ power_cut
+//!                      │  ▲  └─ start, boot ─► Starting, Vm  │
+//!                      │  └───────── rehome ──── Lost ◄──────┘ lose_host
 //! ```
 //!
-//! A machine that is off cannot be queried: that does not compile. Everything is made by
+//! A machine that is off, or lost, cannot be queried: that does not compile. Everything is made by
 //! `fake-substrate`'s own code, the same that `up` runs, and meets beyond-pg only as an image.
 //! All waiting is in [`until`], all time limits are in [`budget`].
 
@@ -33,12 +34,15 @@ pub mod budget;
 mod certificates;
 mod client;
 pub mod disk;
+mod faults;
 mod filling;
 mod guest;
 mod keep;
 mod ledger;
 mod link;
 mod loopback;
+mod lost;
+mod neighbours;
 mod object_storage;
 mod plain;
 mod processes;
@@ -62,13 +66,18 @@ pub use artifacts::Images;
 pub use bare::{Bare, Reader};
 pub use block_store::{BlockStore, Disk, Volume};
 pub use client::{Load, Output};
-pub use fake_substrate::admin::{LinkMode, LinkState, MmdsMode};
+pub use fake_substrate::admin::LinkState;
 pub use fake_substrate::certificates::{Authority, Issued, PlatformFile};
+pub use fake_substrate::fault::{Guard, Party};
+pub use fake_substrate::link::fault::LinkTrouble;
 pub use fake_substrate::machine::state::State;
+pub use fake_substrate::mmds::fault::{Garbage, MmdsTrouble};
 pub use fake_substrate::s3::faults::Operation;
 pub use guest::Guest;
 pub use ledger::{Ledger, Promise};
 pub use link::Received;
+pub use lost::Lost;
+pub use neighbours::Neighbourly;
 pub use plain::{DockerRun, Plain};
 pub use processes::{Given, Process};
 pub use psql::Psql;

@@ -3,18 +3,22 @@
 use std::ops::Deref;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use fake_substrate::admin::MmdsMode;
+use fake_substrate::admin::CutPower;
 use fake_substrate::docker::container;
 use fake_substrate::docker::exec::{Finished, Program};
 use fake_substrate::docker::logs::Part;
+use fake_substrate::fault::Guard;
 use fake_substrate::machine::state::State;
+use fake_substrate::mmds::fault::MmdsTrouble;
 use fake_substrate::progress::Quiet;
+use fake_substrate::volume::store::cut::Tear;
 use futures_util::TryStreamExt as _;
 use tokio::io::AsyncWriteExt as _;
 
 use crate::budget;
 use crate::disk::{BOOTED, Tree, UNTOUCHED};
 use crate::guest::Guest;
+use crate::lost::Lost;
 use crate::processes::{self, Given, Process};
 use crate::record::BootRecord;
 use crate::stopped::Stopped;
@@ -73,21 +77,25 @@ impl Running {
         .await
     }
 
-    /// Changes how its metadata service behaves, and waits until it says these words because of that.
-    pub async fn troubled_by(&self, mode: MmdsMode, words: &str) -> Result<()> {
+    /// Passes from one trouble of its metadata service to another, without an answer in between, and
+    /// waits until it says these words because of that.
+    pub async fn troubled_by(
+        &self,
+        before: Guard,
+        trouble: MmdsTrouble,
+        words: &str,
+    ) -> Result<Guard> {
         let times = async || -> Result<usize> {
             let lines = self.output().await?;
             Ok(lines.iter().filter(|line| line.contains(words)).count())
         };
-        let before = times().await?;
-        self.mmds(mode).await?;
-        let awaited = format!("{} says because of {mode:?}: {words}", self.name());
-        until_true(
-            budget::SPEAKS,
-            awaited,
-            async || Ok(times().await? > before),
-        )
-        .await
+        let said = times().await?;
+        let awaited = format!("{} says because of {trouble:?}: {words}", self.name());
+        // Of two that stand, the older one strikes.
+        let troubled = self.mmds(trouble).await?;
+        before.heal().await?;
+        until_true(budget::SPEAKS, awaited, async || Ok(times().await? > said)).await?;
+        Ok(troubled)
     }
 
     /// Waits for these words as they are written: for a kill that must land right behind them.
@@ -269,6 +277,29 @@ impl Running {
         let state = self.machine.view().await?.state;
         Ok(Stopped::new(self, state))
     }
+
+    /// Its power goes: of what its disk had not flushed, the seed chooses what survives, by whole blocks or,
+    /// with an odd seed, torn within them by sectors.
+    pub async fn power_cut(self, seed: u64) -> Result<Stopped> {
+        let tear = if seed.is_multiple_of(2) {
+            Tear::Block
+        } else {
+            Tear::Sector
+        };
+        let cut = CutPower {
+            seed: Some(seed),
+            tear,
+        };
+        let cut = self.machine.power_cut(cut).await?;
+        eprintln!("{}: {cut:?}", self.name());
+        let state = self.machine.view().await?.state;
+        Ok(Stopped::new(self, state))
+    }
+
+    /// Its host is lost, and everybody else who was on it.
+    pub async fn lose_host(self) -> Result<Lost> {
+        Lost::after(self).await
+    }
 }
 
 /// A machine that was switched on and is not expected to be ready yet, or ever.
@@ -316,5 +347,10 @@ impl Starting {
     /// SIGKILL of the whole machine.
     pub async fn crash(self) -> Result<Stopped> {
         self.0.crash().await
+    }
+
+    /// Its power goes.
+    pub async fn power_cut(self, seed: u64) -> Result<Stopped> {
+        self.0.power_cut(seed).await
     }
 }

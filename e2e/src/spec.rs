@@ -1,11 +1,13 @@
 //! A machine as a scenario describes it, before it exists.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use fake_substrate::backend::Storage;
 use fake_substrate::docker::volume::Medium;
 use fake_substrate::machine::metadata::Wishes;
-use fake_substrate::machine::size::{Cpus, Memory};
+use fake_substrate::machine::size::{Cpus, DiskSize, Memory};
 use fake_substrate::machine::spec::Overrides;
 use fake_substrate::names::MachineName;
 use fake_substrate::ports::PortChoice;
@@ -26,11 +28,33 @@ pub struct Spec {
     image: String,
     memory: &'static str,
     cpus: &'static str,
-    volume: Option<&'static str>,
+    volume: Volume,
     wishes: Wishes,
     overrides: Overrides,
     /// The machine whose volume it begins with.
     parent: Option<MachineName>,
+    ttl: Option<Duration>,
+}
+
+/// What its volume is made of; a fork's is made of what its parent's is.
+#[derive(Debug, Clone, Copy)]
+enum Volume {
+    Folder,
+    Memory(&'static str),
+    Block(Option<&'static str>),
+}
+
+impl Volume {
+    fn storage(self) -> Result<Storage> {
+        Ok(match self {
+            Self::Folder => Storage::Copy(Medium::Disk),
+            Self::Memory(size) => Storage::Copy(Medium::Memory(size.parse::<Memory>()?.bytes())),
+            Self::Block(host) => Storage::Block {
+                size: DiskSize::DEFAULT,
+                host: host.map(str::parse).transpose()?,
+            },
+        })
+    }
 }
 
 impl Spec {
@@ -42,10 +66,11 @@ impl Spec {
             // Small, since several scenarios share a small host; large enough for every extension.
             memory: "512m",
             cpus: "2",
-            volume: None,
+            volume: Volume::Folder,
             wishes: Wishes::default(),
             overrides: Overrides::default(),
             parent: None,
+            ttl: None,
         }
     }
 
@@ -72,7 +97,32 @@ impl Spec {
     /// The size of its volume, as in `400m`, for a scenario that fills it. It lies in memory, most of
     /// which the machine's own limit is charged with.
     pub fn volume_of(mut self, size: &'static str) -> Self {
-        self.volume = Some(size);
+        self.volume = Volume::Memory(size);
+        self
+    }
+
+    /// Its volume is a disk, which can lose its power and its host; on the world's only host, unless there
+    /// are others.
+    pub fn on_block_volume(mut self) -> Self {
+        self.volume = Volume::Block(None);
+        self
+    }
+
+    /// The same on that host, which is made when it is missing.
+    pub fn on_host(mut self, host: &'static str) -> Self {
+        self.volume = Volume::Block(Some(host));
+        self
+    }
+
+    /// A fork that is taken away after so many seconds.
+    pub fn for_seconds(mut self, seconds: u64) -> Self {
+        self.ttl = Some(Duration::from_secs(seconds));
+        self
+    }
+
+    /// Losing its volume is fine.
+    pub fn ephemeral(mut self) -> Self {
+        self.wishes.ephemeral = Some(true);
         self
     }
 
@@ -136,16 +186,13 @@ impl Spec {
     /// Makes container and volume and leaves them off.
     pub(crate) async fn make(self) -> Result<Guest> {
         let name = self.name;
-        let medium = match self.volume {
-            None => Medium::Disk,
-            Some(size) => Medium::Memory(size.parse::<Memory>()?.bytes()),
-        };
         let order = Order {
             name: name.parse()?,
             image: self.image,
             memory: self.memory.parse::<Memory>()?,
             cpus: self.cpus.parse::<Cpus>()?,
-            medium,
+            storage: self.volume.storage()?,
+            ttl: self.ttl,
             ports: PortChoice::Any,
             wishes: self.wishes,
             overrides: self.overrides.clone(),
@@ -155,11 +202,15 @@ impl Spec {
             None => substrate.create(order, &Quiet).await,
             Some(parent) => {
                 let forked = substrate.fork(parent, order, &Quiet).await;
-                forked.map(|forked| forked.machine)
+                forked.map(|forked| {
+                    // No assertion on time; whoever reads a run wants to know.
+                    eprintln!("forked {parent}: {:?}", forked.paused);
+                    forked.machine
+                })
             }
         };
         let machine = machine.with_context(|| format!("making machine {name}"))?;
-        if let Medium::Memory(_) = medium {
+        if let Volume::Memory(_) = self.volume {
             filling::hold(&self.site, &machine).await?;
         }
         Ok(Guest {

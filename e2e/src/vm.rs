@@ -11,6 +11,7 @@ use tokio_postgres::types::FromSqlOwned;
 use crate::budget;
 use crate::disk::PGDATA;
 use crate::ledger::Ledger;
+use crate::lost::Lost;
 use crate::running::{POSTGRES, Running};
 use crate::sql::{Door, Session};
 use crate::stopped::Stopped;
@@ -295,6 +296,37 @@ impl Vm {
     /// SIGKILL of the whole machine.
     pub async fn crash(self) -> Result<Stopped> {
         self.running.crash().await
+    }
+
+    /// Its power goes: what its disk had not flushed is lost, or a part of it that the seed chooses.
+    pub async fn power_cut(self, seed: u64) -> Result<Stopped> {
+        self.running.power_cut(seed).await
+    }
+
+    /// Its host is lost.
+    pub async fn lose_host(self) -> Result<Lost> {
+        self.running.lose_host().await
+    }
+
+    /// Every page of it is as it was written: heaps against their indexes, and what Postgres counts of
+    /// checksums.
+    pub async fn is_intact(&self) -> Result<()> {
+        let check = [
+            "pg_amcheck",
+            "--all",
+            "--install-missing",
+            "--heapallindexed",
+            "-p",
+            "5433",
+        ];
+        self.as_postgres(&check).await?;
+        self.as_postgres(&["sh", "-c", "pg_dumpall -p 5433 >/dev/null"])
+            .await?;
+        let failures: i64 = self
+            .ask("SELECT coalesce(sum(checksum_failures), 0)::bigint FROM pg_stat_database")
+            .await?;
+        ensure!(failures == 0, "{failures} pages with a wrong checksum");
+        Ok(())
     }
 
     /// Shuts it down and boots it again.

@@ -97,6 +97,18 @@ impl World {
         Spec::new(Arc::clone(&self.site), name)
     }
 
+    /// What every command on a substrate begins with: whose time has come is taken away. Answers who is
+    /// left.
+    pub async fn expire(&self) -> Result<Vec<String>> {
+        let substrate = &self.site.substrate;
+        substrate.expire(&Quiet).await?;
+        let left = substrate.machines().await?;
+        Ok(left
+            .into_iter()
+            .map(|(_machine, view)| view.name.to_string())
+            .collect())
+    }
+
     /// Another image than the one that machines are booted from: the same sources, built otherwise.
     pub fn another_image(&self) -> &str {
         &self.site.images.failpoints

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::names::{MachineName, SubstrateName};
+use crate::names::{HostName, MachineName, SubstrateName};
 use crate::owner::Owner;
 
 /// On every container, network and volume: which substrate it belongs to.
@@ -17,6 +17,13 @@ pub const LINK_LOCAL: &str = "dev.beyond.link-local";
 pub const INSTANCE: &str = "dev.beyond.instance";
 /// On a volume that began as a copy: the machine whose volume was copied.
 pub const PARENT: &str = "dev.beyond.parent";
+/// On the substrate's state volume and on a machine's volume: what machines' volumes are made of, see
+/// [`crate::backend::Backend`]. Where it is missing, they are folders.
+pub const BACKEND: &str = "dev.beyond.backend";
+/// On a host's container and disk: which host. On a machine's container: the host of its volume.
+pub const HOST: &str = "dev.beyond.host";
+/// On the volume of a machine that lives for a while: until when, in milliseconds of the Unix epoch.
+pub const EXPIRES: &str = "dev.beyond.expires-ms";
 /// On what a test process made: that process, so that leftovers of a killed run can be told apart.
 pub const OWNER: &str = "dev.beyond.owner";
 
@@ -29,6 +36,10 @@ pub enum Role {
     Machine,
     /// What copies a volume, and is gone when it has.
     Copier,
+    /// A host of block volumes: its block store, or that one's disk.
+    Host,
+    /// What carries out a fault in a machine's network or volume, and is gone when it has.
+    Saboteur,
 }
 
 impl Role {
@@ -38,6 +49,8 @@ impl Role {
             Self::Substrate => "substrate",
             Self::Machine => "machine",
             Self::Copier => "copier",
+            Self::Host => "host",
+            Self::Saboteur => "saboteur",
         }
     }
 }
@@ -64,6 +77,18 @@ pub fn of_machine(
 /// The labels of a container that copies a volume.
 pub fn of_copier(substrate: &SubstrateName, owner: Option<&Owner>) -> Labels {
     common(substrate, Role::Copier, owner)
+}
+
+/// The labels that a host's container and its disk share.
+pub fn of_host(substrate: &SubstrateName, host: &HostName, owner: Option<&Owner>) -> Labels {
+    let mut labels = common(substrate, Role::Host, owner);
+    labels.insert(HOST.to_owned(), host.to_string());
+    labels
+}
+
+/// The labels of a container that carries out a fault.
+pub fn of_saboteur(substrate: &SubstrateName, owner: Option<&Owner>) -> Labels {
+    common(substrate, Role::Saboteur, owner)
 }
 
 fn common(substrate: &SubstrateName, role: Role, owner: Option<&Owner>) -> Labels {

@@ -5,10 +5,13 @@
 
 pub mod admin;
 pub mod authority;
+pub mod backend;
 pub mod certificates;
 pub mod command;
 pub mod docker;
+pub mod doctor;
 pub mod fault;
+pub mod hosts;
 pub mod image;
 pub mod labels;
 pub mod link;

@@ -10,12 +10,16 @@ const fn machine(number: u8) -> Ipv4Addr {
     Ipv4Addr::new(169, 254, 10, number)
 }
 
-/// Every address of the machines' range is taken.
+const fn host(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(169, 254, 11, number)
+}
+
+/// Every address of the machines' or of the hosts' range is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "all 254 machine addresses 169.254.10.1 to 169.254.10.254 of this substrate are taken\nHINT: remove machines, or use a second substrate with --substrate NAME"
+    "all 254 addresses for {0} of this substrate are taken\nHINT: remove some, or use a second substrate with --substrate NAME"
 )]
-pub struct Exhausted;
+pub struct Exhausted(&'static str);
 
 /// The lowest address that no machine has. Lowest rather than next: a substrate that lives long
 /// must not run out because machines came and went.
@@ -23,7 +27,15 @@ pub fn lowest_free(taken: &BTreeSet<Ipv4Addr>) -> Result<Ipv4Addr, Exhausted> {
     (1..=254)
         .map(machine)
         .find(|address| !taken.contains(address))
-        .ok_or(Exhausted)
+        .ok_or(Exhausted("machines"))
+}
+
+/// The lowest address that no host has: a range of their own, so that no machine is ever taken for one.
+pub fn lowest_free_for_host(taken: &BTreeSet<Ipv4Addr>) -> Result<Ipv4Addr, Exhausted> {
+    (1..=254)
+        .map(host)
+        .find(|address| !taken.contains(address))
+        .ok_or(Exhausted("hosts"))
 }
 
 #[cfg(test)]
@@ -45,6 +57,6 @@ mod tests {
         let mut taken: BTreeSet<_> = (1..=253).map(machine).collect();
         assert_eq!(lowest_free(&taken), Ok(machine(254)));
         taken.insert(machine(254));
-        assert_eq!(lowest_free(&taken), Err(Exhausted));
+        assert_eq!(lowest_free(&taken), Err(Exhausted("machines")));
     }
 }

@@ -66,9 +66,19 @@ impl SubstrateName {
         format!("beyond-{self}.{machine}")
     }
 
-    /// The volume that plays that machine's `vdb`.
+    /// The volume that plays that machine's `vdb`, or stands for it where a host's block store has it.
     pub fn machine_volume(&self, machine: &MachineName) -> String {
         format!("beyond-{self}.{machine}")
+    }
+
+    /// The container of a host's block store.
+    pub fn host_container(&self, host: &HostName) -> String {
+        format!("beyond-{self}.{host}.host")
+    }
+
+    /// That host's own disk: lost with it.
+    pub fn host_disk(&self, host: &HostName) -> String {
+        format!("beyond-{self}.{host}.host")
     }
 }
 
@@ -116,9 +126,39 @@ impl fmt::Display for MachineName {
     }
 }
 
+/// Which host of a substrate: whose disk has a block volume, and what is lost together.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostName(String);
+
+impl HostName {
+    /// The name as given.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name of the host with that number, where nobody chose one.
+    pub fn numbered(number: usize) -> Self {
+        Self(format!("host-{number}"))
+    }
+}
+
+impl FromStr for HostName {
+    type Err = InvalidName;
+
+    fn from_str(given: &str) -> Result<Self, InvalidName> {
+        checked(given, "host").map(Self)
+    }
+}
+
+impl fmt::Display for HostName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{MachineName, SubstrateName};
+    use super::{HostName, MachineName, SubstrateName};
 
     #[test]
     fn a_name_is_a_dns_label() {
@@ -150,6 +190,12 @@ mod tests {
         assert_ne!(
             substrate("a-b").container(),
             substrate("a").machine_container(&machine("b"))
+        );
+        let host = HostName::numbered(1);
+        assert_ne!(
+            substrate("a").host_container(&host),
+            substrate("a").machine_container(&machine(host.as_str())),
+            "a machine may be called like a host"
         );
     }
 

@@ -127,6 +127,30 @@ pub async fn until<T, E>(
     }
 }
 
+/// Looks until a look succeeds. Each look is a future of its own that borrows nothing, so that the
+/// waiting may be part of a task: the compiler cannot see that of what borrows.
+pub async fn until_ok<Looking>(
+    budget: Budget,
+    mut look: impl FnMut() -> Looking,
+) -> Result<(), OutOfTime>
+where
+    Looking: Future<Output = Result<(), String>>,
+{
+    let mut last = "no answer yet".to_owned();
+    let looking = async {
+        while let Err(why) = look().await {
+            last = why;
+            sleep(budget.every).await;
+        }
+    };
+    let found = tokio::time::timeout(budget.limit, looking).await;
+    found.map_err(|_elapsed| OutOfTime {
+        budget: budget.name,
+        limit: budget.limit,
+        last,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Budget, Ended, Look, until};

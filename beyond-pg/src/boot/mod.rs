@@ -23,6 +23,7 @@ use crate::boot::plan::{Boot, Refusal};
 use crate::boot::step::{DiskStep, Plan};
 use crate::conf::ConfFile;
 use crate::fx::clock;
+use crate::init::volume::{self, VolumeError};
 use crate::layout::Layout;
 use crate::machine::{Machine, MachineError};
 use crate::manifest::{Manifest, ManifestError};
@@ -59,6 +60,8 @@ pub(crate) enum BootError {
     Machine(#[from] MachineError),
     #[error(transparent)]
     Lock(#[from] LockError),
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
     #[error("reading the image's manifest {path}\nHINT: the image is broken; build it again")]
     ManifestUnreadable {
         path: PathBuf,
@@ -243,6 +246,11 @@ pub(crate) async fn by_hand(layout: &Layout, plan_only: bool) -> Result<(), Boot
         .await
         .ok_or(BootError::NoSettings)?;
     let settings = understood(&document)?;
+    if plan_only {
+        volume::expect_mounted(layout)?;
+    } else {
+        volume::mount(layout)?;
+    }
     let observed = observe(layout, settings)?;
     let plan = observed.plan(layout)?;
     if plan_only {

@@ -13,6 +13,7 @@ use super::ladder::Ladder;
 use super::{Volume, observe, words};
 use crate::boot::facts::Owners;
 use crate::fx::{clock, fs};
+use crate::init;
 use crate::layout::Layout;
 use crate::rpc::{Concern, Desk};
 use crate::supervise::chain;
@@ -23,6 +24,9 @@ const EVERY: Duration = Duration::from_secs(6);
 
 /// A reserve file that cannot be made is not tried at every look, nor said.
 const MAKE_AGAIN: Duration = Duration::from_secs(60);
+
+/// A file system that cannot have more of its disk is not tried at every look, nor said.
+const GROW_AGAIN: Duration = Duration::from_secs(600);
 
 const READ_ONLY: &str = "# The volume is nearly full (`health` says how full); goes by itself.\n\
                          default_transaction_read_only = on\n";
@@ -44,6 +48,8 @@ pub(crate) struct Watch<'a> {
     make_reserve_at: Instant,
     /// What could not be done, so that it is said once.
     trouble: Option<String>,
+    /// Not before then is a disk that has grown looked for.
+    grow_at: Instant,
 }
 
 impl<'a> Watch<'a> {
@@ -58,6 +64,7 @@ impl<'a> Watch<'a> {
             next: clock::now(),
             make_reserve_at: clock::now(),
             trouble: None,
+            grow_at: clock::now(),
         }
     }
 
@@ -74,6 +81,7 @@ impl<'a> Watch<'a> {
     /// Looks, acts, and answers whether Postgres has to read its configuration again.
     pub(crate) fn look(&mut self) -> bool {
         self.next = clock::now() + EVERY;
+        self.grow();
         let Some(volume) = self.volume() else {
             return false;
         };
@@ -101,6 +109,27 @@ impl<'a> Watch<'a> {
             volume = after;
         }
         self.follow(&volume);
+    }
+
+    /// The platform may give a running machine a larger disk. On a thread of its own, since the disk is
+    /// waited for; the looks after it see the new size.
+    fn grow(&mut self) {
+        let now = clock::now();
+        if now < self.grow_at {
+            return;
+        }
+        match init::volume::growth(self.layout) {
+            Ok(None) => {}
+            Ok(Some(growth)) => {
+                self.grow_at = now + GROW_AGAIN;
+                tokio::task::spawn_blocking(move || {
+                    if let Err(error) = growth.take() {
+                        tracing::warn!("the volume stays as large as it is: {}", chain(&error));
+                    }
+                });
+            }
+            Err(error) => self.say_once(&error),
+        }
     }
 
     fn volume(&mut self) -> Option<Volume> {

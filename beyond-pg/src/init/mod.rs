@@ -1,6 +1,9 @@
-//! What PID 1 does only where the kernel itself started it: a machine of its own, never a container.
+//! What a machine needs before it can look for a database: its kernel's options, its volume.
 
 pub(crate) mod cmdline;
+mod ext4;
+mod mounts;
+pub(crate) mod volume;
 
 use std::path::Path;
 

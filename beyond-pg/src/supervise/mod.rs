@@ -26,6 +26,7 @@ use crate::fork::leave::LeaveError;
 use crate::fx::exec::Program;
 use crate::fx::{clock, fs};
 use crate::hooks::{HookError, Hooks};
+use crate::init::volume;
 use crate::layout::Layout;
 use crate::link::Link;
 use crate::metadata::Metadata;
@@ -75,12 +76,22 @@ pub(crate) enum SupervisorError {
     Signals(#[source] std::io::Error),
 }
 
-/// Boots and keeps the servers running until a stop is asked for.
+/// Mounts the volume, boots and keeps the servers running until a stop is asked for, unmounts.
 pub(crate) async fn run(
     layout: &Layout,
     options: Options,
     link: &Link,
 ) -> Result<End, SupervisorError> {
+    let mounted = volume::mount(layout).map_err(BootError::from)?;
+    // Whatever had a file open on the volume, its lock among it, is gone with the life.
+    let end = live(layout, options, link).await;
+    if let Some(mounted) = mounted {
+        mounted.unmount();
+    }
+    end
+}
+
+async fn live(layout: &Layout, options: Options, link: &Link) -> Result<End, SupervisorError> {
     limits::bequeath();
     let desk = Desk::new(layout.clone());
     desk.open();

@@ -3,6 +3,7 @@
 //! Every `unsafe` block of this crate lives below here, one system call each.
 
 pub(crate) mod limits;
+pub(crate) mod mount;
 pub(crate) mod net;
 pub(crate) mod oom;
 pub(crate) mod orphan;

@@ -1,7 +1,7 @@
 //! What a machine says of itself: the truth in every state, and what it cannot find out by name.
 
 use anyhow::{Context as _, ensure};
-use e2e::{Door, MmdsMode, Outcome, scenario};
+use e2e::{Door, MmdsTrouble, Outcome, scenario};
 
 /// Before there is a server, the last checkpoint is known from disk, and what needs a server is
 /// refused with the reason.
@@ -11,7 +11,7 @@ async fn a_machine_that_boots_knows_its_disk_and_refuses_the_rest() -> Outcome {
         let db = world.vm("db").boot().await?;
         let redo = db.does("checkpoint").await?.lsn.context("no LSN")?;
         let db = db.stop().await?;
-        db.mmds(MmdsMode::Silent).await?;
+        let _silent = db.mmds(MmdsTrouble::Silent).await?;
         let db = db.start().await?;
         let health = db.says_health("booting").await?;
         ensure!(health.wal.redo_lsn >= Some(redo), "{health:?}");

@@ -1,7 +1,7 @@
 //! The link between a machine and its host: what is said over it, and what its troubles cost.
 
 use anyhow::ensure;
-use e2e::{Door, LinkMode, LinkState, Outcome, State, scenario};
+use e2e::{Door, LinkState, LinkTrouble, Outcome, State, scenario};
 
 /// Who writes it: 8 MB within a second are more than every buffer between a backend and the host.
 const FLOOD: &str = "DO $$ BEGIN FOR n IN 1..3000 LOOP
@@ -103,7 +103,7 @@ async fn a_stalled_host_slows_nobody_and_learns_how_much_it_missed() -> Outcome 
         let db = world.vm("db").boot().await?;
         db.link_is("ready for clients", |link| link.service_ready)
             .await?;
-        db.link_mode(LinkMode::Stalled).await?;
+        let stalled = db.link_trouble(LinkTrouble::Stalled).await?;
         db.session(Door::Direct).await?.sql(FLOOD).await?;
         db.sql("SELECT 1").await?;
         ensure!(
@@ -116,7 +116,7 @@ async fn a_stalled_host_slows_nobody_and_learns_how_much_it_missed() -> Outcome 
         let peak = db.peak_memory_kb().await?;
         ensure!(peak < MEMORY_LIMIT_KB, "PID 1 has taken {peak} kB");
 
-        db.link_mode(LinkMode::Normal).await?;
+        stalled.heal().await?;
         db.host_hears("[beyond-pg: dropped ").await?;
         db.sql("DO $$ BEGIN RAISE WARNING 'after the flood'; END $$")
             .await?;
@@ -133,13 +133,13 @@ async fn a_machine_that_loses_its_host_serves_on_and_links_again() -> Outcome {
         let db = world.vm("db").boot().await?;
         db.link_is("ready for clients", |link| link.service_ready)
             .await?;
-        db.link_mode(LinkMode::Refused).await?;
+        let refused = db.link_trouble(LinkTrouble::Refused).await?;
         db.link_is("gone", |link| link.state == LinkState::Gone)
             .await?;
         db.sql("DO $$ BEGIN RAISE WARNING 'nobody listens'; END $$")
             .await?;
 
-        db.link_mode(LinkMode::Normal).await?;
+        refused.heal().await?;
         let link = db
             .link_is("ready for clients", |link| link.service_ready)
             .await?;

@@ -1,7 +1,9 @@
 //! What a machine is told, and what it does about it.
 
+use std::time::Duration;
+
 use anyhow::ensure;
-use e2e::{Door, MmdsMode, Outcome, State, scenario};
+use e2e::{Door, MmdsTrouble, Outcome, State, scenario};
 
 /// A new password holds from the next boot on, at both doors, and the old one no longer does.
 #[tokio::test]
@@ -58,14 +60,15 @@ async fn a_machine_waits_for_settings_that_it_can_use() -> Outcome {
         db.remove_metadata("POSTGRES_PASSWORD").await?;
         db.expect_log("POSTGRES_PASSWORD is not set").await?;
 
-        db.serve_raw("<html>It works!</html>").await?;
+        let garbage = MmdsTrouble::Garbage("<html>It works!</html>".into());
+        let garbage = db.mmds(garbage).await?;
         db.expect_log("not JSON").await?;
         db.volume_bytes()
             .await?
             .must_equal(&untouched, "waiting for settings")?;
 
         db.set_metadata("POSTGRES_PASSWORD", "mended").await?;
-        db.serve_metadata().await?;
+        garbage.heal().await?;
         let db = db.ready().await?;
         ensure!(db.ask::<i32>("SELECT answer FROM kept").await? == 42);
         Ok(())
@@ -79,16 +82,17 @@ async fn a_machine_waits_for_settings_that_it_can_use() -> Outcome {
 async fn a_machine_waits_for_a_metadata_service_that_does_not_answer() -> Outcome {
     scenario(async |world| {
         let db = world.vm("db").boot().await?.stop().await?;
-        db.mmds(MmdsMode::Empty).await?;
+        let empty = db.mmds(MmdsTrouble::Empty).await?;
         let db = db.start().await?;
         db.expect_log("404").await?;
-        db.mmds(MmdsMode::Silent).await?;
+        let silent = db.mmds(MmdsTrouble::Silent).await?;
+        empty.heal().await?;
         db.expect_log("took the connection and did not answer")
             .await?;
 
         let db = db.stop().await?;
         ensure!(db.state() == State::Stopped);
-        db.mmds(MmdsMode::V2).await?;
+        silent.heal().await?;
         db.boot().await?;
         Ok(())
     })
@@ -104,18 +108,20 @@ async fn a_metadata_service_in_trouble_is_waited_for_and_the_environment_never_t
         let spec = spec.env("POSTGRES_PASSWORD", "from the environment");
         let db = spec.boot().await?.stop().await?;
 
-        db.mmds(MmdsMode::Silent).await?;
+        let mut trouble = db.mmds(MmdsTrouble::Silent).await?;
         let db = db.start().await?;
-        for (mode, words) in [
-            (MmdsMode::Silent, "took the connection and did not answer"),
-            (MmdsMode::Empty, "status 404"),
-            (MmdsMode::Reset, "failed: "),
-            (MmdsMode::Forgetful, "MMDS token not valid"),
-            (MmdsMode::Truncated, "failed: "),
+        db.expect_log("took the connection and did not answer")
+            .await?;
+        for (next, words) in [
+            (MmdsTrouble::Empty, "status 404"),
+            (MmdsTrouble::Reset, "failed: "),
+            (MmdsTrouble::Forgetful, "MMDS token not valid"),
+            (MmdsTrouble::Truncated, "failed: "),
+            (MmdsTrouble::Garbage("{".into()), "not JSON"),
         ] {
-            db.troubled_by(mode, words).await?;
+            trouble = db.troubled_by(trouble, next, words).await?;
         }
-        db.mmds(MmdsMode::V2).await?;
+        trouble.heal().await?;
         let db = db.ready().await?;
         db.lets_in(Door::Pooled, "from the document").await?;
         db.turns_away(Door::Pooled, "from the environment").await?;
@@ -126,12 +132,16 @@ async fn a_metadata_service_in_trouble_is_waited_for_and_the_environment_never_t
     .await
 }
 
+/// How long a first packet may wait for its neighbour's address (facts 58).
+const NEIGHBOUR: Duration = Duration::from_millis(1500);
+
 /// The first packet to the service may wait for its neighbour for a second or two: no trouble at all.
 #[tokio::test]
 async fn a_metadata_service_that_answers_late_is_no_trouble() -> Outcome {
     scenario(async |world| {
         let db = world.vm("db").boot().await?.stop().await?;
-        db.mmds(MmdsMode::Late).await?;
+        let late = MmdsTrouble::slow(NEIGHBOUR);
+        let _late = db.mmds(late).await?;
         let db = db.boot().await?;
         let log = db.log().await?.join("\n");
         ensure!(!log.contains("no settings yet"), "{log}");
@@ -149,7 +159,7 @@ async fn an_emptied_store_stops_no_machine_that_runs_and_is_waited_for_by_one_th
         let spec = world.vm("db").password("from the document");
         let spec = spec.env("POSTGRES_PASSWORD", "from the environment");
         let db = spec.boot().await?;
-        db.mmds(MmdsMode::Empty).await?;
+        let empty = db.mmds(MmdsTrouble::Empty).await?;
         db.crash_postgres().await?;
         db.is_back().await?;
         ensure!(db.rpc("reload").await?.ok);
@@ -158,7 +168,7 @@ async fn an_emptied_store_stops_no_machine_that_runs_and_is_waited_for_by_one_th
 
         let db = db.stop().await?.start().await?;
         db.expect_log("status 404").await?;
-        db.mmds(MmdsMode::V2).await?;
+        empty.heal().await?;
         let db = db.ready().await?;
         db.lets_in(Door::Pooled, "from the document").await?;
         db.turns_away(Door::Pooled, "from the environment").await

@@ -8,6 +8,15 @@ use crate::s3::Keys;
 
 use super::{AdminClient, AdminError, Body};
 
+/// How `DELETE /faults/{id}` is asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClearQuery {
+    /// Whoever asks has Docker and heals it; wanted where the process cannot.
+    #[serde(default)]
+    pub caller_carries_out: bool,
+}
+
 /// `GET /s3`: how clients of the object storage get in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,21 +38,27 @@ impl AdminClient {
         self.call(Method::GET, "/faults", Body::None).await
     }
 
-    /// Ends a fault.
+    /// Ends a fault that the process itself carries out.
     pub async fn clear_fault(&self, id: u32) -> Result<(), AdminError> {
         let path = format!("/faults/{id}");
         self.call(Method::DELETE, &path, Body::None).await
     }
 
+    /// Ends a fault, whoever carries it out: the caller sees to the rest.
+    pub(crate) async fn strike_out_fault(&self, id: u32) -> Result<(), AdminError> {
+        let path = format!("/faults/{id}?caller_carries_out=true");
+        self.call(Method::DELETE, &path, Body::None).await
+    }
+
     /// Ends a fault, if it has not ended by itself.
-    pub async fn clear_fault_if_standing(&self, id: u32) -> Result<(), AdminError> {
-        match self.clear_fault(id).await {
+    pub(crate) async fn strike_out_fault_if_standing(&self, id: u32) -> Result<(), AdminError> {
+        match self.strike_out_fault(id).await {
             Err(AdminError::Refused { status, .. }) if status == StatusCode::NOT_FOUND => Ok(()),
             cleared => cleared,
         }
     }
 
-    /// Ends every fault, and tells which.
+    /// Ends every fault that the process itself carries out, and tells which.
     pub async fn clear_faults(&self) -> Result<Vec<Standing>, AdminError> {
         self.call(Method::DELETE, "/faults", Body::None).await
     }

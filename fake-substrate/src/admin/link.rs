@@ -12,19 +12,6 @@ use wire::rpc::Response;
 
 use super::{ANSWER_BUDGET, AdminClient, AdminError, Body, machine};
 
-/// How the host's end of one machine's link behaves.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LinkMode {
-    /// As the platform does.
-    #[default]
-    Normal,
-    /// Accepts and sends heartbeats, and reads nothing: a log sink that is stuck.
-    Stalled,
-    /// Resets every connection.
-    Refused,
-}
-
 /// What the host knows of a machine's link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -59,8 +46,6 @@ pub struct LinkReport {
     pub state: LinkState,
     /// Since when, in milliseconds of the Unix epoch; never seen is since nothing.
     pub since_unix_ms: Option<u64>,
-    /// How the host's end behaves.
-    pub mode: LinkMode,
     /// Whether the guest said on this connection that the database answers clients.
     pub service_ready: bool,
     /// Connections that were accepted.
@@ -77,14 +62,6 @@ pub struct LinkReport {
     pub last_violation: Option<String>,
     /// The number of the latest log line; 0 before the first.
     pub last_line: u64,
-}
-
-/// `PUT /machines/{name}/link/mode`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LinkModeChange {
-    /// The mode from now on.
-    pub mode: LinkMode,
 }
 
 /// A log line as the host keeps it.
@@ -137,13 +114,6 @@ impl AdminClient {
     /// What the host knows of a machine's link.
     pub async fn link(&self, name: &str) -> Result<LinkReport, AdminError> {
         self.call(Method::GET, &machine(name, "/link"), Body::None)
-            .await
-    }
-
-    /// Changes how the host's end of a machine's link behaves.
-    pub async fn put_link_mode(&self, name: &str, mode: LinkMode) -> Result<(), AdminError> {
-        let body = Body::json(&LinkModeChange { mode });
-        self.call(Method::PUT, &machine(name, "/link/mode"), body)
             .await
     }
 

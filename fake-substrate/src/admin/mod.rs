@@ -18,8 +18,8 @@ use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-pub use fault::S3Access;
-pub use link::{KeptLine, LinkMode, LinkModeChange, LinkReport, LinkState, LogPage, LogQuery};
+pub use fault::{ClearQuery, S3Access};
+pub use link::{KeptLine, LinkReport, LinkState, LogPage, LogQuery};
 pub use volumes::{
     AttachedDisk, CollectReport, CreateVolume, CutPower, DestroyQuery, FileSystem,
     FlushPointReport, ForkVolume, PowerCutReport, RootReport, StoreReport, VolumeReport,
@@ -64,13 +64,11 @@ pub struct MachineSummary {
     pub name: String,
     /// The address that selects its document.
     pub link_local: Ipv4Addr,
-    /// How its metadata service behaves.
+    /// Which version its metadata service speaks.
     pub mode: MmdsMode,
-    /// Whether a raw document stands in front of its metadata.
-    pub raw_document: bool,
 }
 
-/// How one machine's metadata service behaves.
+/// Which version one machine's metadata service speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MmdsMode {
@@ -79,19 +77,6 @@ pub enum MmdsMode {
     /// A GET needs a session token.
     #[default]
     V2,
-    /// Accepts connections and never answers.
-    Silent,
-    /// As before the first PUT, or after a resume from a snapshot: every path is a 404
-    /// (facts 60).
-    Empty,
-    /// Each answer takes as long as the first packet may that waits for its neighbour (facts 58).
-    Late,
-    /// Each connection is reset in the middle of an answer.
-    Reset,
-    /// Each body ends before the length that its head announced.
-    Truncated,
-    /// As if it were restarted between any two requests: no token that it gave is valid.
-    Forgetful,
 }
 
 /// `PUT /machines/{name}/mmds/mode`.
@@ -193,6 +178,13 @@ pub enum AdminError {
     },
 }
 
+impl AdminError {
+    /// What was asked about does not exist.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Refused { status, .. } if *status == StatusCode::NOT_FOUND)
+    }
+}
+
 /// The host's end of the admin API. One method for each route.
 #[derive(Clone, Debug)]
 pub struct AdminClient {
@@ -235,8 +227,7 @@ impl AdminClient {
         self.call(Method::GET, "/machines", Body::None).await
     }
 
-    /// Registers a machine, or replaces its address and metadata. Its mode and raw document
-    /// stay as they are.
+    /// Registers a machine, or replaces its address and metadata. Its mode stays as it is.
     pub async fn put_machine(
         &self,
         name: &str,
@@ -273,19 +264,7 @@ impl AdminClient {
             .await
     }
 
-    /// Serves these bytes for every path, in place of the metadata.
-    pub async fn put_raw_document(&self, name: &str, bytes: Vec<u8>) -> Result<(), AdminError> {
-        let path = machine(name, "/mmds/raw");
-        self.call(Method::PUT, &path, Body::Raw(bytes)).await
-    }
-
-    /// Ends [`AdminClient::put_raw_document`]: the metadata is served again.
-    pub async fn delete_raw_document(&self, name: &str) -> Result<(), AdminError> {
-        let path = machine(name, "/mmds/raw");
-        self.call(Method::DELETE, &path, Body::None).await
-    }
-
-    /// Changes how a machine's metadata service behaves.
+    /// Changes which version a machine's metadata service speaks.
     pub async fn put_mode(&self, name: &str, mode: MmdsMode) -> Result<(), AdminError> {
         let path = machine(name, "/mmds/mode");
         let body = Body::json(&ModeChange { mode });
@@ -317,7 +296,6 @@ impl AdminClient {
         let request = match body {
             Body::None => request,
             Body::Json(value) => request.json(&value),
-            Body::Raw(bytes) => request.body(bytes),
         };
         let unreachable = |source| AdminError::Unreachable {
             method: method.clone(),
@@ -346,7 +324,6 @@ impl AdminClient {
 enum Body {
     None,
     Json(serde_json::Value),
-    Raw(Vec<u8>),
 }
 
 impl Body {

@@ -4,7 +4,11 @@ use std::io;
 use std::path::PathBuf;
 
 use fake_substrate::admin::AdminError;
+use fake_substrate::backend::Backend;
 use fake_substrate::docker::DockerError;
+use fake_substrate::doctor::LookError;
+use fake_substrate::fault::FaultError;
+use fake_substrate::hosts::HostError;
 use fake_substrate::image::ImageError;
 use fake_substrate::machine::MachineError;
 use fake_substrate::machine::size::Cpus;
@@ -38,6 +42,28 @@ pub(crate) enum CliError {
         "machine {name} did not shut down in time and was killed: it is {state}\nHINT: see what it was waiting for: fake-substrate logs {name}"
     )]
     NotCleanly { name: MachineName, state: String },
+    #[error(
+        "the volume of machine {name} is kept from before and is {kept}, not {wanted}\nHINT: leave --volumes out, or choose another name"
+    )]
+    AnotherKind {
+        name: MachineName,
+        kept: Backend,
+        wanted: Backend,
+    },
+    #[error(
+        "machine {0} has a folder for a volume, which has neither a size nor a host\nHINT: --disk and --host are for --volumes block"
+    )]
+    NoDisk(MachineName),
+    #[error("machine {0} is lost: the host of its volume is gone\nHINT: fake-substrate rehome {0}")]
+    Lost(MachineName),
+    #[error(transparent)]
+    Host(#[from] HostError),
+    #[error(transparent)]
+    Doctor(#[from] LookError),
+    #[error(
+        "cannot read what the metadata service shall answer from {}\nHINT: give a file, or --text", file.display()
+    )]
+    Garbage { file: PathBuf, source: io::Error },
     #[error("interrupted; {0}")]
     Interrupted(String),
     #[error("cannot use this terminal")]
@@ -66,6 +92,8 @@ pub(crate) enum CliError {
     Substrate(#[from] SubstrateError),
     #[error(transparent)]
     Machine(#[from] MachineError),
+    #[error(transparent)]
+    Fault(#[from] FaultError),
     #[error(transparent)]
     Admin(#[from] AdminError),
     #[error(transparent)]

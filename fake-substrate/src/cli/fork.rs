@@ -1,13 +1,16 @@
 //! `fork SRC NEW`: a machine on a copy of another's volume, and how long each part took.
 
+use std::time::Duration;
+
 use clap::Args;
 
+use fake_substrate::backend::Storage;
 use fake_substrate::docker::volume::Medium;
 use fake_substrate::machine::spec::Overrides;
 use fake_substrate::names::MachineName;
 use fake_substrate::ports::PortChoice;
 use fake_substrate::progress::Progress as _;
-use fake_substrate::substrate::{Forked, Order, SubstrateError};
+use fake_substrate::substrate::{Forked, Order, Paused, SubstrateError};
 
 use super::undo::Before;
 use super::{CliError, Site, up};
@@ -18,8 +21,28 @@ pub(crate) struct Fork {
     source: MachineName,
     /// The new machine
     name: MachineName,
+    /// Take the new machine away after so long, such as 90s, 30m, 2h or 7d; the next command after that
+    /// does it
+    #[arg(long, value_name = "TIME", value_parser = ttl)]
+    ttl: Option<Duration>,
     #[command(flatten)]
     settings: up::Settings,
+}
+
+fn ttl(given: &str) -> Result<Duration, &'static str> {
+    let parse = || {
+        let number = given.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+        let seconds = match &given[number.len()..] {
+            "s" => 1,
+            "m" => 60,
+            "h" => 3600,
+            "d" => 86400,
+            _ => return None,
+        };
+        let number = number.parse::<u64>().ok().filter(|number| *number > 0)?;
+        Some(Duration::from_secs(number.checked_mul(seconds)?))
+    };
+    parse().ok_or("a whole number above 0 and s, m, h or d, such as 2h")
 }
 
 impl Fork {
@@ -38,7 +61,9 @@ impl Fork {
                 memory: parent.memory,
                 cpus: parent.cpus,
                 ports: PortChoice::Any,
-                medium: Medium::Disk,
+                // That of its parent, whatever stands here.
+                storage: Storage::Copy(Medium::Disk),
+                ttl: self.ttl,
                 wishes,
                 overrides: Overrides::default(),
             };
@@ -53,13 +78,19 @@ impl Fork {
 }
 
 fn tell(site: &Site, forked: &Forked) {
-    let seconds = |span: std::time::Duration| span.as_secs_f64();
+    let seconds = |span: Duration| span.as_secs_f64();
     if let Some(prepared) = forked.prepared {
         site.progress
             .step(&format!("Prepared in {:.2} s", seconds(prepared)));
     }
-    site.progress.step(&format!(
-        "Copied; the parent stood still for {:.2} s",
-        seconds(forked.frozen)
-    ));
+    let copied = match forked.paused {
+        Paused::StoodStill(time) => {
+            format!("Copied; the parent stood still for {:.2} s", seconds(time))
+        }
+        Paused::AtMost(time) => {
+            let ms = seconds(time) * 1000.0;
+            format!("Forked; the parent's writes waited for at most {ms:.1} ms")
+        }
+    };
+    site.progress.step(&copied);
 }

@@ -1,6 +1,7 @@
 //! The command line (contract 13): arguments in, calls into the library, lines out.
 
 mod block_store;
+mod doctor;
 mod down;
 mod error;
 mod fault;
@@ -8,11 +9,13 @@ mod fork;
 mod image;
 mod lifecycle;
 mod logs;
+mod loss;
 mod psql;
 mod report;
 mod rpc;
 mod serve;
 mod status;
+mod storage;
 mod terminal;
 mod undo;
 mod up;
@@ -61,6 +64,14 @@ enum Command {
     Restart(lifecycle::Named),
     /// SIGKILL of a machine: no clean shutdown, what reached the volume stays
     Crash(lifecycle::Named),
+    /// Cut a machine's power: what its disk had not flushed is lost, or part of it
+    PowerCut(loss::PowerCut),
+    /// Make now the flush point of a machine's volume: what the loss of its host falls back to
+    Flush(loss::Flush),
+    /// Lose a host: its machines are gone, their volumes fall back to their flush points
+    LoseHost(loss::LoseHost),
+    /// Boot a lost machine on another host, from object storage
+    Rehome(loss::Rehome),
     /// What a machine has written, as the host received it
     Logs(logs::Logs),
     /// One control request to a machine, its answer as JSON
@@ -68,6 +79,8 @@ enum Command {
     /// What is broken on purpose
     #[command(subcommand)]
     Fault(fault::Fault),
+    /// What stands on this Docker and why, and what keeps something from working
+    Doctor(doctor::Doctor),
     /// The images that machines boot
     #[command(subcommand)]
     Image(image::Image),
@@ -98,9 +111,11 @@ impl Site {
         })
     }
 
-    /// The substrate, which must be there and answer.
+    /// The substrate, which must be there and answer. Machines whose time has come go first.
     async fn connect(&self) -> Result<Substrate, CliError> {
-        Ok(Substrate::connect(&self.docker, &self.substrate).await?)
+        let substrate = Substrate::connect(&self.docker, &self.substrate).await?;
+        substrate.expire(&self.progress).await?;
+        Ok(substrate)
     }
 
     /// A machine of it, which must be there.
@@ -130,9 +145,14 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Start(named) => named.start(&site).await.map(done),
         Command::Restart(named) => named.restart(&site).await.map(done),
         Command::Crash(named) => named.crash(&site).await.map(done),
+        Command::PowerCut(cut) => cut.run(&site).await.map(done),
+        Command::Flush(flush) => flush.run(&site).await.map(done),
+        Command::LoseHost(lose) => lose.run(&site).await.map(done),
+        Command::Rehome(rehome) => rehome.run(&site).await.map(done),
         Command::Logs(logs) => logs.run(&site).await.map(done),
         Command::Rpc(rpc) => rpc.run(&site).await,
         Command::Fault(fault) => fault.run(&site).await.map(done),
+        Command::Doctor(doctor) => doctor.run(&site).await,
         Command::Image(image) => image.run(&site).await.map(done),
         Command::Down(down) => down.run(&site).await.map(done),
         Command::Serve(serve) => serve.run().await.map(done),
@@ -173,7 +193,18 @@ mod tests {
             "fake-substrate add two --sink keeper",
             "fake-substrate status --json",
             "fake-substrate psql db --direct -- -c select",
+            "fake-substrate up --volumes block --disk 20g --host host-2",
+            "fake-substrate up --volumes auto",
+            "fake-substrate add two --volumes copy",
             "fake-substrate fork db copy --set A=b",
+            "fake-substrate fork db copy --ttl 2h",
+            "fake-substrate power-cut db",
+            "fake-substrate power-cut db --seed 7 --tear sector",
+            "fake-substrate flush db",
+            "fake-substrate lose-host db",
+            "fake-substrate lose-host --host host-1",
+            "fake-substrate rehome db",
+            "fake-substrate rehome db --host host-3",
             "fake-substrate stop db",
             "fake-substrate start db",
             "fake-substrate restart db",
@@ -188,9 +219,24 @@ mod tests {
             "fake-substrate fault add s3 reset --on upload-part",
             "fake-substrate fault add s3 lose-reply --on put --times 1",
             "fake-substrate fault add s3 slow --rate 65536",
+            "fake-substrate fault add mmds silent --machine db --times 3",
+            "fake-substrate fault add mmds slow --ms 1500 --machine db",
+            "fake-substrate fault add mmds garbage --machine db",
+            "fake-substrate fault add mmds garbage --text <html> --machine db",
+            "fake-substrate fault add mmds garbage --file x --machine db",
+            "fake-substrate fault add mmds forgetful --machine db",
+            "fake-substrate fault add link stalled --machine db",
+            "fake-substrate fault add link refused --machine db --times 2",
+            "fake-substrate fault add partition db standby",
+            "fake-substrate fault add partition db service --one-way",
+            "fake-substrate fault add partition db everything",
+            "fake-substrate fault add clock --offset +20m",
+            "fake-substrate fault add clock --offset -90s",
+            "fake-substrate fault add volume full --machine db --leave 1m",
             "fake-substrate fault ls --json",
             "fake-substrate fault clear 3",
             "fake-substrate fault clear",
+            "fake-substrate doctor --json",
             "fake-substrate image build",
             "fake-substrate image ls",
             "fake-substrate image pins --update",
@@ -204,19 +250,7 @@ mod tests {
 
     #[test]
     fn what_does_not_exist_yet_is_not_pretended() {
-        for word in [
-            "restore",
-            "power-cut",
-            "flush",
-            "lose-host",
-            "rehome",
-            "fault add partition",
-        ] {
-            assert!(
-                parse(&format!("fake-substrate {word} db")).is_err(),
-                "{word}"
-            );
-        }
+        assert!(parse("fake-substrate restore db").is_err());
     }
 
     #[test]
@@ -229,6 +263,14 @@ mod tests {
             "fake-substrate up --name DB",
             "fake-substrate up --set lower=x",
             "fake-substrate --substrate a.b up",
+            "fake-substrate up --volumes zfs",
+            "fake-substrate up --disk 100m",
+            "fake-substrate up --host A",
+            "fake-substrate lose-host",
+            "fake-substrate lose-host db --host host-1",
+            "fake-substrate power-cut db --tear bit",
+            "fake-substrate fork db copy --ttl 0s",
+            "fake-substrate fork db copy --ttl soon",
             "fake-substrate fault add s3 refuse --status 200",
             "fake-substrate fault add s3 refuse --on write",
             "fake-substrate fault add s3 refuse --times 0",
@@ -236,6 +278,11 @@ mod tests {
             "fake-substrate block-store --state-dir a --admin-token t",
             "fake-substrate block-store --state-dir a --objects-dir b --s3-endpoint http://x:1 --admin-token t",
             "fake-substrate block-store --state-dir a --s3-endpoint http://x:1 --admin-token t",
+            "fake-substrate fault add mmds silent",
+            "fake-substrate fault add mmds slow --ms 0 --machine db",
+            "fake-substrate fault add link stalled --machine db --times 2",
+            "fake-substrate fault add partition db",
+            "fake-substrate fault add clock --offset tomorrow",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

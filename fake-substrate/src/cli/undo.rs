@@ -65,7 +65,7 @@ impl Before {
         if !self.had_machine {
             container::remove(docker, &substrate.machine_container(&self.machine)).await?;
             if !self.had_volume {
-                volume::remove(docker, &substrate.machine_volume(&self.machine)).await?;
+                substrate::discard(docker, substrate, &self.machine).await?;
                 self.forget_metadata(site).await;
             }
         }

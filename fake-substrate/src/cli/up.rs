@@ -4,7 +4,7 @@ use std::io::Read as _;
 
 use clap::Args;
 
-use fake_substrate::docker::volume::Medium;
+use fake_substrate::backend::Backend;
 use fake_substrate::docker::{container, processors};
 use fake_substrate::image::{self, Variant};
 use fake_substrate::machine::metadata::{Wishes, assignment};
@@ -19,7 +19,7 @@ use fake_substrate::substrate::{self, Order, Substrate, SubstrateError};
 use fake_substrate::until::Budget;
 
 use super::undo::Before;
-use super::{CliError, Site, answer};
+use super::{CliError, Site, answer, storage};
 
 #[derive(Debug, Args)]
 pub(crate) struct Up {
@@ -34,6 +34,8 @@ pub(crate) struct Up {
     port: Option<u16>,
     #[command(flatten)]
     size: Size,
+    #[command(flatten)]
+    volume: storage::Volume,
     #[command(flatten)]
     settings: Settings,
 }
@@ -50,6 +52,8 @@ pub(crate) struct Add {
     sink: Option<MachineName>,
     #[command(flatten)]
     size: Size,
+    #[command(flatten)]
+    volume: storage::Volume,
     #[command(flatten)]
     settings: Settings,
 }
@@ -94,8 +98,9 @@ impl Up {
         // Whatever can be refused without making anything is refused first.
         self.check_port(site).await?;
         let cpus = self.size.cpus(site).await?;
+        let storage = self.volume.storage(site, &self.name).await?;
         let image = image::ensure_postgres(&site.docker, Variant::Release, &site.progress).await?;
-        let substrate = substrate(site).await?;
+        let substrate = substrate(site, storage.backend()).await?;
         let machine = match substrate.machine(&self.name).await? {
             None => {
                 let order = Order {
@@ -103,12 +108,16 @@ impl Up {
                     image: image.id,
                     memory: self.size.memory.unwrap_or(Memory::DEFAULT),
                     cpus,
-                    medium: Medium::Disk,
+                    storage,
+                    ttl: None,
                     ports: PortChoice::At(self.port.unwrap_or(wire::ports::POOLER)),
                     wishes: wishes.clone(),
                     overrides: Overrides::default(),
                 };
                 boot(site, &substrate, order).await?
+            }
+            Some((_machine, view)) if view.state == State::Lost => {
+                return Err(CliError::Lost(view.name));
             }
             Some((machine, view)) => {
                 let change = self.change(image.id, &view)?;
@@ -153,6 +162,7 @@ impl Up {
             memory,
             cpus,
             ports,
+            disk: None,
             overrides: Overrides::default(),
         })
     }
@@ -182,15 +192,17 @@ impl Add {
         }
         let work = async {
             let cpus = self.size.cpus(site).await?;
+            let storage = self.volume.storage(site, &self.name).await?;
             let image =
                 image::ensure_postgres(&site.docker, Variant::Release, &site.progress).await?;
-            let substrate = substrate(site).await?;
+            let substrate = substrate(site, storage.backend()).await?;
             let order = Order {
                 name: self.name.clone(),
                 image: image.id,
                 memory: self.size.memory.unwrap_or(Memory::DEFAULT),
                 cpus,
-                medium: Medium::Disk,
+                storage,
+                ttl: None,
                 ports: PortChoice::Any,
                 wishes,
                 overrides: Overrides::default(),
@@ -242,7 +254,8 @@ fn password(file: &str) -> Result<String, CliError> {
     }
 }
 
-async fn substrate(site: &Site) -> Result<Substrate, CliError> {
+/// A new one remembers what the volume of its first machine is made of.
+async fn substrate(site: &Site, backend: Backend) -> Result<Substrate, CliError> {
     let image = image::ensure_substrate(&site.docker, &site.progress).await?;
     site.progress
         .step(&format!("Starting substrate {}", site.substrate));
@@ -251,7 +264,9 @@ async fn substrate(site: &Site) -> Result<Substrate, CliError> {
         substrate,
         progress,
     } = site;
-    Ok(Substrate::up(docker, substrate, &image.id, None, progress).await?)
+    let substrate = Substrate::up(docker, substrate, &image.id, backend, None, progress).await?;
+    substrate.expire(progress).await?;
+    Ok(substrate)
 }
 
 /// A machine that could not even be started was never there: its port may have been taken in the

@@ -4,6 +4,7 @@
 //! what exists is data ([`Observed`]), and the errors say what was tried.
 
 pub mod container;
+pub mod engine;
 mod error;
 pub mod exec;
 pub mod logs;
@@ -15,7 +16,7 @@ pub mod volume;
 pub use bollard::Docker;
 pub use error::DockerError;
 pub use observed::Observed;
-pub use spec::{Attachment, ContainerSpec, Limits, Mount, Published};
+pub use spec::{Attachment, ContainerSpec, Limits, Mount, Published, SYS_ADMIN};
 
 use std::path::{Path, PathBuf};
 
@@ -40,6 +41,40 @@ pub async fn processors(docker: &Docker) -> Result<u32, DockerError> {
         .ncpu
         .and_then(|cpus| u32::try_from(cpus).ok())
         .unwrap_or(1))
+}
+
+/// What Docker can give a container, as far as it can be seen from here.
+pub async fn facilities(docker: &Docker) -> Result<Facilities, DockerError> {
+    let info = docker.info().await;
+    let info = info.map_err(DockerError::from_request("ask what its machine offers"))?;
+    let options = info.security_options.unwrap_or_default();
+    let is_on = |what: &str| options.iter().any(|option| option.contains(what));
+    let here = match Address::find() {
+        Address::Socket(_) => true,
+        Address::Given(host) => host.starts_with("unix:"),
+    };
+    Ok(Facilities {
+        system: info.operating_system.unwrap_or_default(),
+        of_this_machine: here && cfg!(target_os = "linux"),
+        remapped: is_on("rootless") || is_on("userns"),
+        devices: ["/dev/fuse", "/dev/loop-control"]
+            .into_iter()
+            .filter(|device| Path::new(device).exists())
+            .collect(),
+    })
+}
+
+/// What Docker can give a container, as far as it can be seen from here.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facilities {
+    /// The system it runs on, by name.
+    pub system: String,
+    /// Whether that is this machine and not a VM or another one.
+    pub of_this_machine: bool,
+    /// Whether root in a container is nobody outside.
+    pub remapped: bool,
+    /// The devices of this machine that block volumes need, as far as they are there.
+    pub devices: Vec<&'static str>,
 }
 
 /// Where Docker listens.

@@ -1,6 +1,7 @@
 //! What a container is, as plain data: read from one answer of Docker's.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use bollard::models::{ContainerInspectResponse, ContainerState, ContainerStateStatusEnum};
 
@@ -23,6 +24,10 @@ pub struct Observed {
     pub labels: Labels,
     /// Its environment as configured, not as PID 1 may have changed it.
     pub env: BTreeMap<String, String>,
+    /// What it runs, without arguments that follow.
+    pub entrypoint: Vec<String>,
+    /// Devices of the host that it was given: here, and there.
+    pub devices: BTreeMap<String, String>,
     /// What it is doing.
     pub state: State,
     /// Its memory limit.
@@ -35,6 +40,8 @@ pub struct Observed {
     pub open_ports: BTreeMap<u16, u16>,
     /// The networks it is a member of: name to id.
     pub networks: BTreeMap<String, String>,
+    /// The addresses that Docker gave it there: none while it is stopped.
+    pub addresses: BTreeMap<String, Ipv4Addr>,
 }
 
 impl Observed {
@@ -46,8 +53,18 @@ impl Observed {
         let positive =
             |figure: Option<i64>| u64::try_from(figure?).ok().filter(|figure| *figure > 0);
         let env = config.env.unwrap_or_default().into_iter();
-        let networks = settings.networks.unwrap_or_default().into_iter();
+        let devices = host.devices.unwrap_or_default().into_iter();
+        let networks = settings.networks.unwrap_or_default();
+        let addresses = networks.iter().filter_map(|(name, endpoint)| {
+            let address = endpoint.ip_address.as_deref()?.parse().ok()?;
+            Some((name.clone(), address))
+        });
+        let addresses = addresses.collect();
         Self {
+            entrypoint: config.entrypoint.unwrap_or_default(),
+            devices: devices
+                .filter_map(|device| Some((device.path_in_container?, device.path_on_host?)))
+                .collect(),
             id: answer.id.unwrap_or_default(),
             name: answer
                 .name
@@ -68,7 +85,9 @@ impl Observed {
             cpus: positive(host.nano_cpus).map(Cpus::from_nanos),
             wanted_ports: ports(host.port_bindings.unwrap_or_default()),
             open_ports: ports(settings.ports.unwrap_or_default()),
+            addresses,
             networks: networks
+                .into_iter()
                 .map(|(name, endpoint)| (name, endpoint.network_id.unwrap_or_default()))
                 .collect(),
         }
@@ -126,6 +145,7 @@ mod tests {
                 shared_memory: 1 << 30,
                 processes: 64,
             }),
+            devices: vec![("/dev/loop7".to_owned(), "/dev/vdb".to_owned())],
             published: vec![Published {
                 container: 5432,
                 host: Some(6000),
@@ -148,7 +168,7 @@ mod tests {
             "Image": "sha256:1",
             "Config": { "Image": body.image, "Labels": body.labels, "Env": body.env },
             "HostConfig": body.host_config,
-            "NetworkSettings": { "Networks": { "beyond-local": { "NetworkID": "net1" } } },
+            "NetworkSettings": { "Networks": { "beyond-local": { "NetworkID": "net1", "IPAddress": "172.18.0.3" } } },
             "State": serde_json::from_str::<serde_json::Value>(state).unwrap(),
         });
         Observed::from_answer(serde_json::from_value(answer).unwrap())
@@ -171,6 +191,14 @@ mod tests {
         assert_eq!(
             seen.networks.get("beyond-local").map(String::as_str),
             Some("net1")
+        );
+        assert_eq!(
+            seen.devices.get("/dev/vdb").map(String::as_str),
+            Some("/dev/loop7")
+        );
+        assert_eq!(
+            seen.addresses.get("beyond-local"),
+            Some(&[172, 18, 0, 3].into())
         );
         assert!(seen.open_ports.is_empty());
     }
@@ -208,6 +236,12 @@ mod tests {
             host.security_opt,
             Some(vec!["no-new-privileges".to_owned()])
         );
+        let mounts = ContainerSpec {
+            capabilities: vec!["SYS_ADMIN".to_owned()],
+            ..asked_for()
+        };
+        let options = mounts.body().host_config.unwrap().security_opt.unwrap();
+        assert_eq!(options, ["no-new-privileges", "apparmor=unconfined"]);
         assert_eq!(host.memory_swap, host.memory, "no swap on top");
         let bindings = host.port_bindings.unwrap();
         let binding = bindings["5432/tcp"].as_ref().unwrap();

@@ -16,6 +16,9 @@ use bollard::models::{
 use crate::labels::Labels;
 use crate::machine::size::{Cpus, Memory};
 
+/// The capability to mount file systems.
+pub const SYS_ADMIN: &str = "SYS_ADMIN";
+
 /// A container to be made.
 #[derive(Debug, Clone, Default)]
 pub struct ContainerSpec {
@@ -56,6 +59,8 @@ pub struct ContainerSpec {
     pub stop_timeout: Duration,
     /// The network it is on from its first instant; Docker's default bridge when absent.
     pub network: Option<Attachment>,
+    /// The container whose network namespace it shares, in place of a network.
+    pub network_of: Option<String>,
 }
 
 /// How much of the host a container gets.
@@ -145,6 +150,15 @@ impl ContainerSpec {
         }
     }
 
+    /// Where AppArmor is in force, Docker's profile forbids every mount, whatever the capabilities say.
+    fn security_options(&self) -> Vec<String> {
+        let mounts = self.capabilities.iter().any(|name| name == SYS_ADMIN);
+        let unconfined = mounts.then(|| "apparmor=unconfined".to_owned());
+        std::iter::once("no-new-privileges".to_owned())
+            .chain(unconfined)
+            .collect()
+    }
+
     fn host_config(&self) -> HostConfig {
         let mounts = self.mounts.iter().map(|mount| DockerMount {
             typ: Some(MountType::VOLUME),
@@ -167,10 +181,10 @@ impl ContainerSpec {
         });
         let memory = self.limits.map(|limits| signed(limits.memory.bytes()));
         HostConfig {
-            network_mode: self
-                .network
-                .as_ref()
-                .map(|attachment| attachment.network.clone()),
+            network_mode: match (&self.network_of, &self.network) {
+                (Some(container), _) => Some(format!("container:{container}")),
+                (None, attached) => attached.as_ref().map(|on| on.network.clone()),
+            },
             port_bindings: Some(self.published.iter().map(Published::binding).collect()),
             mounts: Some(mounts.collect()),
             tmpfs: Some(tmpfs.collect()),
@@ -178,7 +192,7 @@ impl ContainerSpec {
             device_cgroup_rules: Some(self.device_rules.clone()),
             cap_drop: Some(vec!["ALL".to_owned()]),
             cap_add: Some(self.capabilities.clone()),
-            security_opt: Some(vec!["no-new-privileges".to_owned()]),
+            security_opt: Some(self.security_options()),
             readonly_rootfs: Some(self.read_only_root),
             memory,
             // The same figure for both means no swap: a machine of its own has none either.

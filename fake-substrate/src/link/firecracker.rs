@@ -54,12 +54,12 @@ pub(super) async fn serve(machine: Arc<Machine>, path: PathBuf, host: Host) {
             return;
         }
     };
-    let mut wanted = machine.wanted();
+    let mut whereabouts = machine.whereabouts();
     tokio::select! {
         error = accept(&listener, &machine, &host) => {
             tracing::error!(path = %path.display(), %error, "host tools cannot reach the machine");
         }
-        _removed = wanted.wait_for(Option::is_none) => {}
+        _removed = whereabouts.wait_for(Option::is_none) => {}
     }
 }
 

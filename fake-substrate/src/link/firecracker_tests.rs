@@ -8,8 +8,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use crate::admin::LinkMode;
-use crate::link::machine::Wanted;
+use crate::fault::Faults;
 
 use super::*;
 
@@ -28,14 +27,10 @@ impl Bridge {
         let path = dir.path().join("vsock-db.sock");
         // What an earlier process left there.
         drop(UnixListener::bind(&path).expect("a socket"));
-        let wanted = Wanted {
-            address: Ipv4Addr::LOCALHOST,
-            mode: LinkMode::Normal,
-        };
-        let machine = Arc::new(Machine::new("db", wanted));
+        let machine = Arc::new(Machine::new("db", Ipv4Addr::LOCALHOST));
         let host = Host {
             address: None,
-            ..Host::new(dir.path().to_owned(), || 7)
+            ..Host::new(dir.path().to_owned(), || 7, Arc::new(Faults::new(|| 7)))
         };
         let serving = tokio::spawn(serve(Arc::clone(&machine), path.clone(), host));
         Self {

@@ -7,8 +7,10 @@ use tokio::task::JoinHandle;
 use wire::log::{LogLine, Message, Stream};
 
 use crate::admin::{LinkReport, LinkState, LogPage};
+use crate::fault::{Fault, NewFault};
 use crate::until::{Budget, Look, until};
 
+use super::fault::LinkFault;
 use super::*;
 
 const NEVER: Duration = Duration::from_secs(3600);
@@ -35,10 +37,10 @@ impl Hosting {
             heartbeat_every,
             degraded_after,
             address: None,
-            ..Host::new(dir.path().to_owned(), || 7)
+            ..Host::new(dir.path().to_owned(), || 7, Arc::new(Faults::new(|| 7)))
         };
         let links = Arc::new(Links::new(host));
-        links.set_members(vec![member(LinkMode::Normal)]);
+        links.set_members(vec![member()]);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let at = listener.local_addr().expect("an address");
         let serving = tokio::spawn({
@@ -51,6 +53,16 @@ impl Hosting {
             serving,
             _dir: dir,
         }
+    }
+
+    fn faults(&self) -> &Faults {
+        &self.links.host().faults
+    }
+
+    fn breaks(&self, trouble: LinkTrouble, times: u32) -> u32 {
+        let machine = "db".to_owned();
+        let fault = Fault::Link(LinkFault { machine, trouble });
+        self.faults().add(NewFault::new(fault).times(times)).id
     }
 
     fn db(&self) -> Arc<Machine> {
@@ -94,11 +106,10 @@ impl Hosting {
     }
 }
 
-fn member(mode: LinkMode) -> Member {
+fn member() -> Member {
     Member {
         name: "db".to_owned(),
         link_local: Ipv4Addr::LOCALHOST,
-        mode,
     }
 }
 
@@ -276,7 +287,7 @@ async fn a_stalled_host_goes_on_asking_and_reads_nothing_until_it_is_well_again(
     let mut guest = hosting.link().await;
     guest.write_all(&golden("log-line")).await.expect("taken");
     hosting.line(0).await;
-    hosting.links.set_members(vec![member(LinkMode::Stalled)]);
+    let stalled = hosting.breaks(LinkTrouble::Stalled, 0);
     // The session may be at the end of a read that began before; after that line it is not.
     guest
         .write_all(&golden("log-line"))
@@ -294,7 +305,7 @@ async fn a_stalled_host_goes_on_asking_and_reads_nothing_until_it_is_well_again(
         hears(&mut guest, "heartbeat").await;
     }
     assert_eq!(hosting.db().report().last_line, read_at_most);
-    hosting.links.set_members(vec![member(LinkMode::Normal)]);
+    hosting.faults().clear(stalled).expect("it stands");
     hosting
         .becomes("well again", |report| report.last_line == 3)
         .await;
@@ -304,12 +315,38 @@ async fn a_stalled_host_goes_on_asking_and_reads_nothing_until_it_is_well_again(
 async fn a_host_that_refuses_ends_the_link_and_takes_no_other() {
     let hosting = Hosting::start(NEVER, NEVER).await;
     let guest = hosting.link().await;
-    hosting.links.set_members(vec![member(LinkMode::Refused)]);
+    let refused = hosting.breaks(LinkTrouble::Refused, 0);
     sees_the_end(guest).await;
     sees_the_end(hosting.dial().await).await;
-    hosting.links.set_members(vec![member(LinkMode::Normal)]);
+    hosting.faults().clear(refused).expect("it stands");
     hosting.link().await;
     assert_eq!(hosting.db().report().connections, 2);
+}
+
+#[tokio::test]
+async fn refusals_are_counted_by_what_is_dialled() {
+    let hosting = Hosting::start(NEVER, NEVER).await;
+    let guest = hosting.link().await;
+    hosting.breaks(LinkTrouble::Refused, 2);
+    sees_the_end(guest).await;
+    assert_eq!(hosting.faults().standing()[0].remaining, Some(2));
+    sees_the_end(hosting.dial().await).await;
+    sees_the_end(hosting.dial().await).await;
+    assert_eq!(hosting.faults().standing(), []);
+    hosting.link().await;
+}
+
+#[tokio::test]
+async fn a_fault_of_another_machines_link_is_none_of_this_one() {
+    let hosting = Hosting::start(NEVER, NEVER).await;
+    for trouble in [LinkTrouble::Refused, LinkTrouble::Stalled] {
+        let machine = "other".to_owned();
+        let fault = Fault::Link(LinkFault { machine, trouble });
+        hosting.faults().add(NewFault::new(fault));
+    }
+    let mut guest = hosting.link().await;
+    guest.write_all(&golden("log-line")).await.expect("taken");
+    hosting.line(0).await;
 }
 
 #[tokio::test]
@@ -319,7 +356,7 @@ async fn an_address_that_is_no_machines_is_not_talked_to() {
     hosting.links.set_members(vec![]);
     sees_the_end(guest).await;
     sees_the_end(hosting.dial().await).await;
-    hosting.links.set_members(vec![member(LinkMode::Normal)]);
+    hosting.links.set_members(vec![member()]);
     assert_eq!(
         hosting.db().report(),
         LinkReport::default(),

@@ -7,24 +7,17 @@ use std::time::Duration;
 use tokio::sync::watch;
 use wire::log::Message;
 
-use crate::admin::{LinkMode, LinkReport, LogPage};
+use crate::admin::{LinkReport, LogPage};
 
 use super::lines::Lines;
 use super::record::{Record, Violation};
 
-/// What the registry says about a machine now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Wanted {
-    pub(super) address: Ipv4Addr,
-    pub(super) mode: LinkMode,
-}
-
-/// What the host wants from a machine's link, and what it heard over it.
+/// Where a machine is, and what the host heard over its link.
 #[derive(Debug)]
 pub(crate) struct Machine {
     name: String,
     /// `None` once the machine was removed.
-    wanted: watch::Sender<Option<Wanted>>,
+    address: watch::Sender<Option<Ipv4Addr>>,
     heard: Mutex<Heard>,
     /// The number of the latest line: whoever waits for more waits here.
     last_line: watch::Sender<u64>,
@@ -41,10 +34,10 @@ struct Heard {
 }
 
 impl Machine {
-    pub(super) fn new(name: &str, wanted: Wanted) -> Self {
+    pub(super) fn new(name: &str, address: Ipv4Addr) -> Self {
         Self {
             name: name.to_owned(),
-            wanted: watch::Sender::new(Some(wanted)),
+            address: watch::Sender::new(Some(address)),
             heard: Mutex::default(),
             last_line: watch::Sender::new(0),
             living: watch::Sender::new(0),
@@ -58,24 +51,20 @@ impl Machine {
 
     /// Where it is; nowhere once it was removed.
     pub(crate) fn address(&self) -> Option<Ipv4Addr> {
-        self.wanted.borrow().map(|wanted| wanted.address)
+        *self.address.borrow()
     }
 
-    pub(super) fn mode(&self) -> Option<LinkMode> {
-        self.wanted.borrow().map(|wanted| wanted.mode)
-    }
-
-    pub(super) fn want(&self, wanted: Wanted) {
-        self.wanted
-            .send_if_modified(|before| before.replace(wanted) != Some(wanted));
+    pub(super) fn move_to(&self, address: Ipv4Addr) {
+        self.address
+            .send_if_modified(|before| before.replace(address) != Some(address));
     }
 
     pub(super) fn remove(&self) {
-        self.wanted.send_replace(None);
+        self.address.send_replace(None);
     }
 
-    pub(super) fn wanted(&self) -> watch::Receiver<Option<Wanted>> {
-        self.wanted.subscribe()
+    pub(super) fn whereabouts(&self) -> watch::Receiver<Option<Ipv4Addr>> {
+        self.address.subscribe()
     }
 
     pub(super) fn living(&self) -> watch::Receiver<u64> {
@@ -131,9 +120,7 @@ impl Machine {
 
     pub(crate) fn report(&self) -> LinkReport {
         let heard = self.heard();
-        heard
-            .record
-            .report(self.mode().unwrap_or_default(), heard.lines.last())
+        heard.record.report(heard.lines.last())
     }
 
     /// Lines after that one; with none, the first that comes while it is waited.

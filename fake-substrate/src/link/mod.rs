@@ -10,6 +10,7 @@
 //! A machine is whoever has its address: Docker hands out the one that the substrate chose, and a
 //! container without NET_RAW cannot forge another in a TCP handshake.
 
+pub mod fault;
 mod firecracker;
 mod lines;
 mod machine;
@@ -30,11 +31,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::admin::LinkMode;
+use crate::fault::Faults;
 use crate::names::MachineName;
 
+use fault::LinkTrouble;
 pub(crate) use machine::Machine;
-use machine::Wanted;
 pub(crate) use rpc::request;
 pub use rpc::{RpcError, call};
 use session::Session;
@@ -52,17 +53,20 @@ pub struct Host {
     pub socket_dir: PathBuf,
     /// The wall clock: when something arrived is told to people.
     pub now_unix_ms: fn() -> u64,
+    /// What is broken about it.
+    pub faults: Arc<Faults>,
 }
 
 impl Host {
     /// As the platform's behaves.
-    pub fn new(socket_dir: PathBuf, now_unix_ms: fn() -> u64) -> Self {
+    pub fn new(socket_dir: PathBuf, now_unix_ms: fn() -> u64, faults: Arc<Faults>) -> Self {
         Self {
             heartbeat_every: wire::log::HEARTBEAT_EVERY,
             degraded_after: wire::log::DEGRADED_AFTER,
             address: Some(wire::ports::METADATA_ADDR),
             socket_dir,
             now_unix_ms,
+            faults,
         }
     }
 
@@ -83,8 +87,6 @@ pub struct Member {
     pub name: String,
     /// Who it is towards the host.
     pub link_local: Ipv4Addr,
-    /// How the host's end of its link behaves.
-    pub mode: LinkMode,
 }
 
 /// Every machine's link.
@@ -136,21 +138,12 @@ impl Links {
             }
             stays
         });
-        for Member {
-            name,
-            link_local,
-            mode,
-        } in members
-        {
-            let wanted = Wanted {
-                address: link_local,
-                mode,
-            };
+        for Member { name, link_local } in members {
             if let Some(machine) = machines.get(&name) {
-                machine.want(wanted);
+                machine.move_to(link_local);
                 continue;
             }
-            let machine = Arc::new(Machine::new(&name, wanted));
+            let machine = Arc::new(Machine::new(&name, link_local));
             machines.insert(name, Arc::clone(&machine));
             // Nobody receives once the process ends.
             drop(self.newcomers.send(machine));
@@ -221,8 +214,9 @@ impl Links {
         let Some(machine) = self.at(peer.ip()) else {
             return refused("no machine has this address");
         };
-        if machine.mode() == Some(LinkMode::Refused) {
-            return refused("the fault says so");
+        let refusing = fault::is(LinkTrouble::Refused, machine.name());
+        if self.host.faults.strike(refusing).is_some() {
+            return refused("a fault says so");
         }
         let Some(connection) = machine.admit() else {
             return refused("the machine has one that lives");

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use wire::frame::FrameError;
 use wire::log::{LINE_LIMIT, LinkError, LogLine, Message};
 
-use crate::admin::{LinkMode, LinkReport, LinkState};
+use crate::admin::{LinkReport, LinkState};
 
 /// Something came that no guest may send. The connection is closed.
 #[derive(Debug, thiserror::Error)]
@@ -148,11 +148,10 @@ impl Record {
         }
     }
 
-    pub(super) fn report(&self, mode: LinkMode, last_line: u64) -> LinkReport {
+    pub(super) fn report(&self, last_line: u64) -> LinkReport {
         LinkReport {
             state: self.state,
             since_unix_ms: self.since_unix_ms,
-            mode,
             service_ready: self
                 .living
                 .as_ref()
@@ -200,7 +199,7 @@ mod tests {
     const READY: Message = Message::Ready { reconnect: false };
 
     fn state(record: &Record) -> (LinkState, Option<u64>) {
-        let report = record.report(LinkMode::Normal, 0);
+        let report = record.report(0);
         (report.state, report.since_unix_ms)
     }
 
@@ -246,7 +245,7 @@ mod tests {
     fn a_second_connection_is_turned_away_while_the_first_lives() {
         let mut record = connected();
         assert_eq!(record.admit(), None);
-        assert_eq!(record.report(LinkMode::Normal, 0).turned_away, 1);
+        assert_eq!(record.report(0).turned_away, 1);
         record.ended(1, 20);
         assert_eq!(record.admit(), Some(2));
     }
@@ -263,7 +262,7 @@ mod tests {
             .heard(1, Message::ServiceReady, 60)
             .expect("nobody's");
         assert_eq!(late, None);
-        let report = record.report(LinkMode::Normal, 0);
+        let report = record.report(0);
         assert_eq!(
             (report.state, report.since_unix_ms),
             (LinkState::Ready, Some(50))
@@ -276,12 +275,12 @@ mod tests {
     fn a_database_that_was_ready_says_so_again_on_each_connection() {
         let mut record = connected();
         hear(&mut record, 1, Message::ServiceReady, 20);
-        assert!(record.report(LinkMode::Normal, 0).service_ready);
+        assert!(record.report(0).service_ready);
         record.ended(1, 30);
-        assert!(!record.report(LinkMode::Normal, 0).service_ready);
+        assert!(!record.report(0).service_ready);
         assert_eq!(record.admit(), Some(2));
         hear(&mut record, 2, READY, 40);
-        assert!(!record.report(LinkMode::Normal, 0).service_ready);
+        assert!(!record.report(0).service_ready);
     }
 
     #[test]

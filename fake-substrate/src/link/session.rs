@@ -15,8 +15,7 @@ use tokio::time::timeout;
 use wire::frame::{Decoder, FrameError};
 use wire::log::Message;
 
-use crate::admin::LinkMode;
-
+use super::fault::{self, LinkTrouble};
 use super::record::Violation;
 use super::{Host, Machine, reset};
 
@@ -43,6 +42,8 @@ enum Ending {
     Violated(#[from] Violation),
     #[error("the machine is not to be linked any more")]
     Unwanted,
+    #[error("a fault refuses it")]
+    Refused,
     #[error("the machine was silent and another connection took its place")]
     Replaced,
 }
@@ -146,13 +147,14 @@ impl Session {
         from_guest: &mut OwnedReadHalf,
         buffer: &mut [u8],
     ) -> io::Result<usize> {
-        let mut wanted = self.machine.wanted();
+        let mut faults = self.host.faults.changes();
         loop {
-            let stalled = wanted.borrow_and_update().map(|w| w.mode) == Some(LinkMode::Stalled);
+            let stalling = fault::is(LinkTrouble::Stalled, self.machine.name());
+            let stalled = faults.borrow_and_update().find(stalling).is_some();
             tokio::select! {
                 biased;
-                // The sender lives in the machine, and the machine in this session.
-                _always = wanted.changed() => {}
+                // The sender lives as long as this session.
+                _always = faults.changed() => {}
                 read = from_guest.read(buffer), if !stalled => return read,
             }
         }
@@ -189,16 +191,19 @@ impl Session {
 
     /// Completes when the machine is gone, elsewhere, refused, or linked by another connection.
     async fn unwanted(&self) -> Ending {
-        let mut wanted = self.machine.wanted();
+        let mut whereabouts = self.machine.whereabouts();
         let mut living = self.machine.living();
+        let mut faults = self.host.faults.changes();
         let address = self.machine.address();
-        let moved = wanted.wait_for(|wanted| {
-            wanted.is_none_or(|wanted| {
-                wanted.mode == LinkMode::Refused || Some(wanted.address) != address
-            })
+        // Gone, or elsewhere.
+        let moved = whereabouts.wait_for(|now| now.is_none() || *now != address);
+        let refused = faults.wait_for(|standing| {
+            let refusing = fault::is(LinkTrouble::Refused, self.machine.name());
+            standing.find(refusing).is_some()
         });
         tokio::select! {
             _always = moved => Ending::Unwanted,
+            _always = refused => Ending::Refused,
             _always = living.wait_for(|living| *living != self.connection) => Ending::Replaced,
         }
     }

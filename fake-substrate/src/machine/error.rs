@@ -2,6 +2,8 @@
 
 use crate::admin::AdminError;
 use crate::docker::DockerError;
+use crate::fault::FaultError;
+use crate::hosts::HostError;
 use crate::lock::LockError;
 use crate::machine::last_lines::LastLines;
 use crate::machine::state::{State, Verb};
@@ -22,7 +24,7 @@ pub enum MachineError {
         name: MachineName,
     },
     /// It makes no sense in the state that the machine is in.
-    #[error("cannot {verb} machine {name}: it is {state}\nHINT: {} {name}", state.way_out())]
+    #[error("cannot {verb} machine {name}: it is {state}\nHINT: {} {name}", state.way_out(*verb))]
     Refused {
         /// Which machine.
         name: MachineName,
@@ -30,6 +32,16 @@ pub enum MachineError {
         verb: Verb,
         /// What it is doing.
         state: State,
+    },
+    /// Its volume is a folder.
+    #[error(
+        "cannot {tried} machine {name}: its volume is a folder of Docker's, which has no power to lose and no host\nHINT: a machine made with --volumes block can"
+    )]
+    NoDisk {
+        /// Which machine.
+        name: MachineName,
+        /// What was asked.
+        tried: &'static str,
     },
     /// It did not come up.
     #[error(transparent)]
@@ -49,6 +61,12 @@ pub enum MachineError {
         /// What the machine's shell said.
         why: String,
     },
+    /// The host of its volume failed, or said no.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// It runs, and what is broken about it is not.
+    #[error(transparent)]
+    Fault(#[from] Box<FaultError>),
     /// Docker failed.
     #[error(transparent)]
     Docker(#[from] DockerError),

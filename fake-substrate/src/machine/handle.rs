@@ -9,7 +9,8 @@ use crate::admin::{AdminClient, KeptLine, LinkReport, Metadata};
 use crate::certificates::{FOLDER, PlatformFile};
 use crate::docker::exec::{Finished, Program, Session};
 use crate::docker::logs::{Output, Part};
-use crate::docker::{self, Docker, DockerError, exec, logs, volume};
+use crate::docker::{self, Docker, DockerError, exec, logs};
+use crate::fault::hands::Hands;
 use crate::lock::SubstrateLock;
 use crate::login;
 use crate::machine::error::{MachineError, NotReady};
@@ -20,6 +21,7 @@ use crate::machine::view::{Change, View};
 use crate::names::{MachineName, SubstrateName};
 use crate::owner::Owner;
 use crate::progress::Progress;
+use crate::substrate;
 use crate::until::{Budget, Ended, Look, OutOfTime, until};
 
 /// How much of what its servers said is behind what PID 1 said.
@@ -54,11 +56,16 @@ impl Machine {
     /// Looks at it.
     pub async fn view(&self) -> Result<View, MachineError> {
         let observed = docker::container::inspect(&self.docker, &self.container()).await?;
-        let observed = observed.ok_or_else(|| MachineError::Absent {
+        let observed = observed.ok_or_else(|| self.absent())?;
+        let hosts = self.hosts().names().await?;
+        Ok(View::of(observed, &hosts)?)
+    }
+
+    pub(super) fn absent(&self) -> MachineError {
+        MachineError::Absent {
             substrate: self.substrate.clone(),
             name: self.name.clone(),
-        })?;
-        Ok(View::of(observed)?)
+        }
     }
 
     /// What the metadata service tells it, secrets included.
@@ -75,9 +82,23 @@ impl Machine {
     /// Boots it; a machine that runs is left alone. Does not wait until it is ready.
     pub async fn start(&self) -> Result<(), MachineError> {
         if self.may(Verb::Start).await? {
+            self.settle_disk().await?;
             docker::container::start(&self.docker, &self.container()).await?;
+            self.hands()
+                .after_start_of(&self.name)
+                .await
+                .map_err(Box::new)?;
         }
         Ok(())
+    }
+
+    fn hands(&self) -> Hands {
+        Hands {
+            docker: self.docker.clone(),
+            admin: self.admin.clone(),
+            substrate: self.substrate.clone(),
+            owner: self.owner.clone(),
+        }
     }
 
     /// Shuts it down: SIGTERM, and SIGKILL only after `patience` (longer than PID 1's own budget
@@ -205,41 +226,24 @@ impl Machine {
 
     /// Makes its container anew on the same volume, with the same address and metadata, stopping
     /// it cleanly first. Leaves it unstarted.
-    ///
-    /// Between the old container and the new one there is none; that part runs to its end even
-    /// when the caller is dropped, and holds the substrate's lock meanwhile.
     pub async fn recreate(
         &self,
         change: Change,
         progress: &dyn Progress,
     ) -> Result<(), MachineError> {
         let lock = SubstrateLock::take(&self.substrate, progress).await?;
-        let view = self.view().await?;
-        if view.state.allows(Verb::Stop) == Verdict::Go {
-            docker::container::stop(&self.docker, &self.container(), None).await?;
-        }
-        let spec = change
-            .over(view)
-            .container(&self.substrate, self.owner.as_ref());
-        let docker = self.docker.clone();
-        let swap = tokio::spawn(async move {
-            docker::container::remove(&docker, &spec.name).await?;
-            let made = docker::container::create(&docker, &spec).await;
-            drop(lock);
-            made
-        });
-        let made = swap
-            .await
-            .map_err(|_aborted| MachineError::CutShort(self.name.clone()))?;
-        Ok(made.map(drop)?)
+        self.make_anew(change, lock).await
     }
 
     /// Takes it away, killing it if it runs; its volume and its metadata as well when
     /// `with_volume`. Kept metadata is what makes a machine of the same name the same database.
     pub async fn remove(&self, with_volume: bool) -> Result<(), MachineError> {
+        if with_volume {
+            substrate::refuse_children(&self.docker, &self.substrate, &self.name).await?;
+        }
         docker::container::remove(&self.docker, &self.container()).await?;
         if with_volume {
-            volume::remove(&self.docker, &self.volume()).await?;
+            substrate::discard(&self.docker, &self.substrate, &self.name).await?;
             let registered = self.admin.machines().await?;
             if registered
                 .iter()
@@ -252,7 +256,7 @@ impl Machine {
     }
 
     /// Whether there is anything to do for `verb`; an error when it makes no sense now.
-    async fn may(&self, verb: Verb) -> Result<bool, MachineError> {
+    pub(super) async fn may(&self, verb: Verb) -> Result<bool, MachineError> {
         let state = self.view().await?.state;
         match state.allows(verb) {
             Verdict::Go => Ok(true),

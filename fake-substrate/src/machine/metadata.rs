@@ -36,7 +36,21 @@ impl std::fmt::Debug for Wishes {
     }
 }
 
+/// Whether a document says that losing the volume is fine.
+pub fn is_ephemeral(document: &Metadata) -> bool {
+    let said = document.get(VOLUME_EPHEMERAL).map(String::as_str);
+    matches!(said, Some("true" | "1"))
+}
+
 impl Wishes {
+    /// Whether they say that losing the volume is fine.
+    pub fn is_ephemeral(&self) -> bool {
+        match self.set.get(VOLUME_EPHEMERAL) {
+            Some(_) => is_ephemeral(&self.set),
+            None => self.ephemeral == Some(true),
+        }
+    }
+
     /// The document of a machine that has `known` already, or is new when that is empty.
     ///
     /// What nobody asked to change stays: a second `up` must not rotate a password.
@@ -210,6 +224,19 @@ mod tests {
         ]);
         let again = Wishes::default().applied_to(&known, "i-1", "unused".to_owned());
         assert_eq!(again, known);
+    }
+
+    #[test]
+    fn a_wish_for_an_ephemeral_volume_can_be_spelled_in_two_ways() {
+        let wishes = |ephemeral, set: &[(&str, &str)]| Wishes {
+            ephemeral,
+            set: document(set),
+            ..Wishes::default()
+        };
+        assert!(wishes(Some(true), &[]).is_ephemeral());
+        assert!(wishes(None, &[("BEYOND_VOLUME_EPHEMERAL", "1")]).is_ephemeral());
+        let contradicted = wishes(Some(true), &[("BEYOND_VOLUME_EPHEMERAL", "false")]);
+        assert!(!contradicted.is_ephemeral() && !Wishes::default().is_ephemeral());
     }
 
     #[test]

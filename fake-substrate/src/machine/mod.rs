@@ -1,8 +1,10 @@
 //! One machine of a substrate: what it is made of, which states it goes through, and the handle
 //! by which the command line and the scenarios hold it.
 
+pub mod disk;
 mod error;
 mod handle;
+mod handle_disk;
 mod last_lines;
 pub mod metadata;
 pub mod size;

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::volume::store::refused::LARGEST_BYTES;
+
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
@@ -34,6 +36,29 @@ impl fmt::Display for Memory {
             bytes if bytes.is_multiple_of(MIB) => write!(f, "{}m", bytes / MIB),
             bytes => write!(f, "{bytes}b"),
         }
+    }
+}
+
+/// A block volume's size in bytes: what its file system thinks it has. Nothing is taken before it is
+/// written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DiskSize(u64);
+
+impl DiskSize {
+    /// What a volume gets when nobody says otherwise.
+    pub const DEFAULT: Self = Self(10 * GIB);
+    /// A cluster with every extension, and the reserve file, fit into half of this.
+    pub const LEAST: Self = Self(512 * MIB);
+
+    /// The size in bytes, a multiple of a block's.
+    pub const fn bytes(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for DiskSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Memory(self.0).fmt(f)
     }
 }
 
@@ -91,6 +116,15 @@ pub enum InvalidSize {
         /// What was written.
         given: String,
     },
+    /// Not a size of a disk, or too small, or too large.
+    #[error(
+        "{given:?} is not a size of a volume\nHINT: write 600m or 10g; the least is {}",
+        DiskSize::LEAST
+    )]
+    Disk {
+        /// What was written.
+        given: String,
+    },
     /// Not a number of processors, or too small.
     #[error(
         "{given:?} is not a number of processors\nHINT: write 2 or 0.5; the least is {}",
@@ -102,26 +136,39 @@ pub enum InvalidSize {
     },
 }
 
+/// `512m` or `2g`, as bytes.
+fn bytes(given: &str) -> Option<u64> {
+    let lower = given.to_ascii_lowercase();
+    let (digits, unit) = match lower.strip_suffix('g') {
+        Some(digits) => (digits, GIB),
+        None => (lower.strip_suffix('m')?, MIB),
+    };
+    // u64::from_str takes a leading plus, a person who writes one means something else.
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let bytes = plain.then(|| digits.parse::<u64>().ok())??;
+    let bytes = bytes.checked_mul(unit)?;
+    i64::try_from(bytes).is_ok().then_some(bytes)
+}
+
 impl FromStr for Memory {
     type Err = InvalidSize;
 
     fn from_str(given: &str) -> Result<Self, InvalidSize> {
-        let parse = || {
-            let lower = given.to_ascii_lowercase();
-            let (digits, unit) = match lower.strip_suffix('g') {
-                Some(digits) => (digits, GIB),
-                None => (lower.strip_suffix('m')?, MIB),
-            };
-            // u64::from_str takes a leading plus, a person who writes one means something else.
-            let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
-            let memory = Self(
-                plain
-                    .then(|| digits.parse::<u64>().ok())??
-                    .checked_mul(unit)?,
-            );
-            (memory >= Self::LEAST && i64::try_from(memory.0).is_ok()).then_some(memory)
-        };
-        parse().ok_or_else(|| InvalidSize::Memory {
+        let memory = bytes(given).map(Self);
+        let memory = memory.filter(|memory| *memory >= Self::LEAST);
+        memory.ok_or_else(|| InvalidSize::Memory {
+            given: given.to_owned(),
+        })
+    }
+}
+
+impl FromStr for DiskSize {
+    type Err = InvalidSize;
+
+    fn from_str(given: &str) -> Result<Self, InvalidSize> {
+        let size = bytes(given).map(Self);
+        let size = size.filter(|size| *size >= Self::LEAST && size.0 <= LARGEST_BYTES);
+        size.ok_or_else(|| InvalidSize::Disk {
             given: given.to_owned(),
         })
     }
@@ -155,7 +202,7 @@ impl FromStr for Cpus {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cpus, Memory};
+    use super::{Cpus, DiskSize, Memory};
     use proptest::prelude::{ProptestConfig, any, proptest};
 
     #[test]
@@ -178,6 +225,15 @@ mod tests {
             "9999999999g",
         ] {
             assert!(bad.parse::<Memory>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_disk_is_large_enough_for_a_database_and_no_larger_than_a_volume_can_be() {
+        assert_eq!("10g".parse(), Ok(DiskSize::DEFAULT));
+        assert_eq!(DiskSize::DEFAULT.to_string(), "10g");
+        for bad in ["", "10", "511m", "16384g", "10t"] {
+            assert!(bad.parse::<DiskSize>().is_err(), "{bad}");
         }
     }
 

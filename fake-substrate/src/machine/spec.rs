@@ -3,8 +3,9 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use crate::docker::{Attachment, ContainerSpec, Limits, Mount, Published};
+use crate::docker::{Attachment, ContainerSpec, Limits, Mount, Published, SYS_ADMIN};
 use crate::labels::{self, Labels};
+use crate::machine::disk::{Disk, VDB};
 use crate::machine::size::{Cpus, Memory};
 use crate::names::{MachineName, SubstrateName};
 use crate::owner::Owner;
@@ -15,8 +16,9 @@ const VOLUME_PATH: &str = "/var/lib/postgresql";
 
 /// What PID 1 needs of root, and nothing else: give the fresh volume and its files to postgres
 /// (CHOWN, FOWNER, DAC_OVERRIDE), become postgres (SETUID, SETGID), and signal what it started
-/// as postgres (KILL). No SYS_ADMIN, so the volume is mounted from outside; no SYS_RESOURCE, so
-/// the postmaster keeps the container's OOM score.
+/// as postgres (KILL). No SYS_RESOURCE, so the postmaster keeps the container's OOM score. A machine
+/// whose volume is a disk has SYS_ADMIN as well, and nothing else for it: PID 1 mounts that disk itself,
+/// as it does in production, and Linux knows no smaller right to do so. A folder is mounted from outside.
 const CAPABILITIES: [&str; 6] = [
     "CHOWN",
     "DAC_OVERRIDE",
@@ -47,6 +49,8 @@ pub struct MachineSpec {
     pub ports: Ports,
     /// Who it is towards the metadata service.
     pub link_local: Ipv4Addr,
+    /// What its volume is on.
+    pub disk: Disk,
     /// How this start differs from the ordinary one.
     pub overrides: Overrides,
 }
@@ -64,6 +68,26 @@ pub struct Overrides {
 impl MachineSpec {
     /// The container that plays this machine.
     pub fn container(&self, substrate: &SubstrateName, owner: Option<&Owner>) -> ContainerSpec {
+        let mut capabilities = CAPABILITIES.to_vec();
+        let mut mounts = Vec::new();
+        // As in a VM, nothing of the last run is there: no pid file, no socket.
+        let mut tmpfs = vec!["/run".to_owned()];
+        let mut devices = Vec::new();
+        match &self.disk {
+            Disk::Folder => mounts.push(Mount {
+                volume: substrate.machine_volume(&self.name),
+                target: VOLUME_PATH.to_owned(),
+                blank: true,
+            }),
+            Disk::Block { device, .. } => {
+                capabilities.push(SYS_ADMIN);
+                devices.push((device.clone(), VDB.to_owned()));
+                // The image declares a volume at this path. In its place, so that Docker makes none
+                // that nobody knows, is a mount point that forgets: a machine that did not mount its
+                // disk has nothing.
+                tmpfs.push(VOLUME_PATH.to_owned());
+            }
+        }
         ContainerSpec {
             name: substrate.machine_container(&self.name),
             image: self.image.clone(),
@@ -73,7 +97,7 @@ impl MachineSpec {
             env: self.overrides.env.clone(),
             labels: self.labels(substrate, owner),
             user: None,
-            capabilities: CAPABILITIES.map(str::to_owned).to_vec(),
+            capabilities: capabilities.into_iter().map(str::to_owned).collect(),
             read_only_root: false,
             limits: Some(Limits {
                 memory: self.memory,
@@ -81,14 +105,9 @@ impl MachineSpec {
                 shared_memory: shared_memory(self.memory),
                 processes: PROCESSES,
             }),
-            mounts: vec![Mount {
-                volume: substrate.machine_volume(&self.name),
-                target: VOLUME_PATH.to_owned(),
-                blank: true,
-            }],
-            // As in a VM, nothing of the last run is there: no pid file, no socket.
-            tmpfs: vec!["/run".to_owned()],
-            devices: Vec::new(),
+            mounts,
+            tmpfs,
+            devices,
             device_rules: Vec::new(),
             published: vec![
                 Published {
@@ -106,12 +125,18 @@ impl MachineSpec {
                 link_local: self.link_local,
                 aliases: vec![self.name.to_string(), self.name.internal()],
             }),
+            network_of: None,
         }
     }
 
     fn labels(&self, substrate: &SubstrateName, owner: Option<&Owner>) -> Labels {
         let mut labels = labels::of_machine(substrate, &self.name, owner);
         labels.insert(labels::LINK_LOCAL.to_owned(), self.link_local.to_string());
+        if let Disk::Block { host, .. } = &self.disk {
+            let backend = self.disk.backend().to_string();
+            labels.insert(labels::BACKEND.to_owned(), backend);
+            labels.insert(labels::HOST.to_owned(), host.to_string());
+        }
         labels
     }
 }
@@ -127,10 +152,23 @@ fn shared_memory(memory: Memory) -> u64 {
 mod tests {
     use super::{MachineSpec, Overrides};
     use crate::docker::ContainerSpec;
+    use crate::labels;
+    use crate::machine::disk::Disk;
     use crate::machine::size::{Cpus, Memory};
     use crate::ports::Ports;
 
     fn container() -> ContainerSpec {
+        container_with(Disk::Folder)
+    }
+
+    fn container_on_block() -> ContainerSpec {
+        container_with(Disk::Block {
+            host: "host-1".parse().unwrap(),
+            device: "/dev/loop7".to_owned(),
+        })
+    }
+
+    fn container_with(disk: Disk) -> ContainerSpec {
         let spec = MachineSpec {
             name: "db".parse().unwrap(),
             image: "beyond-postgres".to_owned(),
@@ -141,6 +179,7 @@ mod tests {
                 direct: 6001,
             },
             link_local: [169, 254, 10, 1].into(),
+            disk,
             overrides: Overrides::default(),
         };
         spec.container(&"local".parse().unwrap(), None)
@@ -168,6 +207,24 @@ mod tests {
                 .iter()
                 .any(|capability| capability.starts_with("NET_"))
         );
+    }
+
+    #[test]
+    fn a_machine_with_a_disk_may_mount_and_nothing_more() {
+        let (folder, block) = (container().capabilities, container_on_block().capabilities);
+        let more: Vec<_> = block.iter().filter(|name| !folder.contains(name)).collect();
+        assert_eq!(more, ["SYS_ADMIN"]);
+    }
+
+    #[test]
+    fn a_disk_is_vdb_and_leaves_no_volume_of_dockers_behind() {
+        let block = container_on_block();
+        let vdb = ("/dev/loop7".to_owned(), "/dev/vdb".to_owned());
+        assert_eq!(block.devices, [vdb]);
+        assert!(block.mounts.is_empty());
+        assert!(block.tmpfs.contains(&"/var/lib/postgresql".to_owned()));
+        assert_eq!(block.labels[labels::HOST], "host-1");
+        assert!(container().devices.is_empty());
     }
 
     #[test]

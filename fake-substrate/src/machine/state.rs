@@ -7,6 +7,8 @@
 //!     │                 │  └────────────────────────────────────────────┼─────┘
 //!     │                 └── crash, out of memory, PID 1 fails ──► Crashed (start leads back too)
 //!     └──────────────────────────── remove ◄────────────────────────────┘
+//!
+//!  any of these, on a block volume ── its host is lost ──► Lost ── rehome ──► Created
 //! ```
 
 use std::fmt;
@@ -30,6 +32,8 @@ pub enum State {
         /// The kernel killed it for want of memory.
         out_of_memory: bool,
     },
+    /// The host of its volume is gone; object storage may have the volume.
+    Lost,
     /// Docker is taking it away, or failed to.
     Removing,
 }
@@ -43,6 +47,14 @@ pub enum Verb {
     Stop,
     /// SIGKILL of PID 1 and everything under it.
     Crash,
+    /// The same, and before it its volume loses what was not flushed.
+    PowerCut,
+    /// Make its volume's content of now the flush point.
+    Flush,
+    /// Make another machine on a copy of its volume.
+    Fork,
+    /// Bring it up on another host.
+    Rehome,
     /// Run a program in it.
     Exec,
 }
@@ -63,27 +75,59 @@ impl State {
     pub const fn allows(self, verb: Verb) -> Verdict {
         match (self, verb) {
             (Self::Created | Self::Stopped | Self::Crashed { .. }, Verb::Start)
-            | (Self::Running, Verb::Stop | Verb::Crash | Verb::Exec)
+            | (Self::Running, Verb::Stop | Verb::Crash | Verb::PowerCut | Verb::Exec)
             // SIGKILL reaches a frozen process, and is the way out for one.
-            | (Self::Paused, Verb::Crash) => Verdict::Go,
+            | (Self::Paused, Verb::Crash | Verb::PowerCut)
+            // What is on a volume does not depend on whether somebody runs on it.
+            | (
+                Self::Created | Self::Running | Self::Paused | Self::Stopped | Self::Crashed { .. },
+                Verb::Flush | Verb::Fork,
+            )
+            | (Self::Lost, Verb::Rehome) => Verdict::Go,
             (Self::Running, Verb::Start)
             | (Self::Created | Self::Stopped | Self::Crashed { .. }, Verb::Stop) => Verdict::AlreadySo,
             // A machine that does not run cannot crash: saying "already so" would let a scenario
             // believe that it killed something.
-            (Self::Created | Self::Stopped | Self::Crashed { .. }, Verb::Crash | Verb::Exec)
+            (
+                Self::Created | Self::Stopped | Self::Crashed { .. },
+                Verb::Crash | Verb::PowerCut | Verb::Exec,
+            )
             | (Self::Paused, Verb::Start | Verb::Stop | Verb::Exec)
+            // Two machines never hold one volume: while its host lives, nobody else gets it.
+            | (
+                Self::Created | Self::Running | Self::Paused | Self::Stopped | Self::Crashed { .. },
+                Verb::Rehome,
+            )
+            | (
+                Self::Lost,
+                Verb::Start
+                | Verb::Stop
+                | Verb::Crash
+                | Verb::PowerCut
+                | Verb::Exec
+                | Verb::Flush
+                | Verb::Fork,
+            )
             | (Self::Removing, _) => Verdict::Refused,
         }
     }
 
-    /// What to do about a refusal in this state.
-    pub const fn way_out(self) -> &'static str {
+    /// What to do about a refusal of `verb` in this state.
+    pub const fn way_out(self, verb: Verb) -> &'static str {
+        if let (
+            Verb::Rehome,
+            Self::Created | Self::Running | Self::Paused | Self::Stopped | Self::Crashed { .. },
+        ) = (verb, self)
+        {
+            return "its host lives, and two machines never hold one volume; fake-substrate lose-host";
+        }
         match self {
             Self::Created | Self::Stopped | Self::Crashed { .. } => {
                 "start it first: fake-substrate start"
             }
             Self::Running => "stop it first: fake-substrate stop",
             Self::Paused => "it was paused by hand: docker unpause",
+            Self::Lost => "its volume comes back on another host: fake-substrate rehome",
             Self::Removing => "wait until Docker has removed it, then try again",
         }
     }
@@ -107,6 +151,7 @@ impl fmt::Display for State {
             } => f.write_str("crashed (out of memory)"),
             Self::Crashed { exit_code: 137, .. } => f.write_str("crashed (killed)"),
             Self::Crashed { exit_code, .. } => write!(f, "crashed (exit code {exit_code})"),
+            Self::Lost => f.write_str("lost"),
             Self::Removing => f.write_str("being removed"),
         }
     }
@@ -118,6 +163,10 @@ impl fmt::Display for Verb {
             Self::Start => "start",
             Self::Stop => "stop",
             Self::Crash => "crash",
+            Self::PowerCut => "cut the power of",
+            Self::Flush => "flush",
+            Self::Fork => "fork",
+            Self::Rehome => "rehome",
             Self::Exec => "run a program in",
         })
     }
@@ -135,14 +184,33 @@ mod tests {
     #[test]
     fn every_verb_has_one_meaning_in_every_state() {
         use Verdict::{AlreadySo, Go, Refused};
-        let verbs = [Verb::Start, Verb::Stop, Verb::Crash, Verb::Exec];
+        let verbs = [
+            Verb::Start,
+            Verb::Stop,
+            Verb::Crash,
+            Verb::PowerCut,
+            Verb::Exec,
+            Verb::Flush,
+            Verb::Fork,
+            Verb::Rehome,
+        ];
+        let off = [Go, AlreadySo, Refused, Refused, Refused, Go, Go, Refused];
         let table = [
-            (State::Created, [Go, AlreadySo, Refused, Refused]),
-            (State::Running, [AlreadySo, Go, Go, Go]),
-            (State::Paused, [Refused, Refused, Go, Refused]),
-            (State::Stopped, [Go, AlreadySo, Refused, Refused]),
-            (CRASHED, [Go, AlreadySo, Refused, Refused]),
-            (State::Removing, [Refused; 4]),
+            (State::Created, off),
+            (State::Running, [AlreadySo, Go, Go, Go, Go, Go, Go, Refused]),
+            (
+                State::Paused,
+                [Refused, Refused, Go, Go, Refused, Go, Go, Refused],
+            ),
+            (State::Stopped, off),
+            (CRASHED, off),
+            (
+                State::Lost,
+                [
+                    Refused, Refused, Refused, Refused, Refused, Refused, Refused, Go,
+                ],
+            ),
+            (State::Removing, [Refused; 8]),
         ];
         for (state, verdicts) in table {
             assert_eq!(verbs.map(|verb| state.allows(verb)), verdicts, "{state}");

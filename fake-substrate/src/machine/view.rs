@@ -1,13 +1,15 @@
 //! A machine as it stands, and what shall be different about it. Pure.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use crate::docker::{DockerError, Observed};
 use crate::labels;
+use crate::machine::disk::Disk;
 use crate::machine::size::{Cpus, Memory};
 use crate::machine::spec::{MachineSpec, Overrides};
 use crate::machine::state::State;
-use crate::names::MachineName;
+use crate::names::{HostName, MachineName};
 use crate::ports::Ports;
 
 /// A machine as it stands.
@@ -29,6 +31,8 @@ pub struct View {
     pub ports: Ports,
     /// Who it is towards the metadata service.
     pub link_local: Ipv4Addr,
+    /// What its volume is on.
+    pub disk: Disk,
 }
 
 /// What shall be different when a machine is made anew on its volume.
@@ -42,13 +46,17 @@ pub struct Change {
     pub cpus: Option<Cpus>,
     /// Other ports on the host.
     pub ports: Option<Ports>,
+    /// Another disk: the same volume at another device, or on another host.
+    pub disk: Option<Disk>,
     /// How the next start differs from an ordinary one; an ordinary one unless given.
     pub overrides: Overrides,
 }
 
 impl View {
     /// Reads a machine off its container.
-    pub(crate) fn of(observed: Observed) -> Result<Self, DockerError> {
+    ///
+    /// `there` are the hosts that are: with any other, the volume of a machine is lost, and so is it.
+    pub(crate) fn of(observed: Observed, there: &BTreeSet<HostName>) -> Result<Self, DockerError> {
         let container = observed.name.clone();
         let lacks = |missing| DockerError::NotOurs {
             container: container.clone(),
@@ -62,10 +70,12 @@ impl View {
             .labels
             .get(labels::LINK_LOCAL)
             .and_then(|address| address.parse().ok());
+        let disk = Disk::of(&observed).map_err(lacks)?;
+        let lost = disk.host().filter(|host| !there.contains(host)).is_some();
         let port = |container: u16| observed.wanted_ports.get(&container).copied();
         Ok(Self {
             name: name.ok_or_else(|| lacks("it has no usable machine name in its labels"))?,
-            state: observed.state,
+            state: if lost { State::Lost } else { observed.state },
             image: observed.image,
             image_id: observed.image_id,
             memory: observed
@@ -81,6 +91,7 @@ impl View {
                     .ok_or_else(|| lacks("its direct port is not published"))?,
             },
             link_local: link_local.ok_or_else(|| lacks("it has no link-local address"))?,
+            disk,
         })
     }
 }
@@ -114,6 +125,7 @@ impl Change {
             cpus: self.cpus.unwrap_or(view.cpus),
             ports: self.ports.unwrap_or(view.ports),
             link_local: view.link_local,
+            disk: self.disk.unwrap_or(view.disk),
             overrides: self.overrides,
         }
     }
@@ -122,6 +134,7 @@ impl Change {
 #[cfg(test)]
 mod tests {
     use super::{Change, View};
+    use crate::machine::disk::Disk;
     use crate::machine::size::Memory;
     use crate::machine::state::State;
     use crate::ports::Ports;
@@ -139,6 +152,7 @@ mod tests {
                 direct: 6001,
             },
             link_local: [169, 254, 10, 7].into(),
+            disk: Disk::Folder,
         }
     }
 

@@ -5,6 +5,7 @@
 //! a request head into an answer; [`http`] is the only file with a connection in it. Which
 //! machine is asking, and what its document is, belongs to `serve`.
 
+pub mod fault;
 pub mod http;
 pub mod routes;
 pub mod store;

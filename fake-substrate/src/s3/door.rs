@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use hyper::header::{CONTENT_LENGTH, DATE, HeaderValue, TRANSFER_ENCODING};
 use hyper::{HeaderMap, Request, Response, StatusCode};
+use s3s::dto::{Timestamp, TimestampFormat};
 use s3s::service::S3Service;
 use s3s::{Body, HttpError, S3Error, S3ErrorCode, StdError};
+use time::OffsetDateTime;
 
 use crate::fault::{Fault, Faults};
 use crate::serve::clock;
@@ -15,6 +17,7 @@ use crate::serve::clock;
 use super::body::{cut, shared, slowed};
 use super::faults::{Asked, Verdict};
 use super::line::Shears;
+use super::skew;
 
 /// The service behind the faults.
 #[derive(Clone)]
@@ -30,10 +33,31 @@ impl Door {
         request: Request<Incoming>,
         shears: &Shears,
     ) -> Result<Response<Body>, StdError> {
+        let mut response = self.under_the_faults(request, shears).await?;
+        if let Some(date) = http_date(self.now()?) {
+            response.headers_mut().insert(DATE, date);
+        }
+        Ok(response)
+    }
+
+    /// The time as this service has it, which a fault may have put off.
+    fn now(&self) -> Result<OffsetDateTime, StdError> {
+        let now_ms = clock::unix_ms().saturating_add_signed(self.faults.clock_offset_ms());
+        Ok(OffsetDateTime::from_unix_timestamp_nanos(
+            i128::from(now_ms) * 1_000_000,
+        )?)
+    }
+
+    async fn under_the_faults(
+        &self,
+        request: Request<Incoming>,
+        shears: &Shears,
+    ) -> Result<Response<Body>, StdError> {
         let request = request.map(Body::from);
         let asked = Asked::of(request.method(), request.uri(), request.headers());
         let verdict = self.faults.strike(|fault| match fault {
             Fault::S3(fault) => fault.verdict_on(&asked),
+            _ => None,
         });
         let uploads =
             length(request.headers()) > 0 || request.headers().contains_key(TRANSFER_ENCODING);
@@ -80,6 +104,10 @@ impl Door {
     async fn serve(&self, request: Request<Body>) -> Result<Response<Body>, StdError> {
         let (head, body) = request.into_parts();
         let (body, rest) = shared(body);
+        if let Some(code) = skew::refusal(&head.uri, &head.headers, self.now()?) {
+            rest.drain().await;
+            return too_far_off(code);
+        }
         let response = self.service.call(Request::from_parts(head, body)).await?;
         if !response.status().is_success() {
             rest.drain().await;
@@ -92,6 +120,27 @@ fn length(headers: &HeaderMap) -> u64 {
     let length = headers.get(CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
     length.unwrap_or(0)
+}
+
+/// As an answer's head has it.
+fn http_date(now: OffsetDateTime) -> Option<HeaderValue> {
+    let mut text = Vec::new();
+    let written = Timestamp::from(now).format(TimestampFormat::HttpDate, &mut text);
+    written.ok()?;
+    HeaderValue::from_bytes(&text).ok()
+}
+
+fn too_far_off(code: S3ErrorCode) -> Result<Response<Body>, StdError> {
+    let error = match code {
+        S3ErrorCode::AccessDenied => S3Error::with_message(code, "Request has expired"),
+        code => S3Error::with_message(
+            code,
+            "The difference between the request time and the current time is too large.",
+        ),
+    };
+    error
+        .to_http_response()
+        .map_err(|error| HttpError::new(Box::new(error)).into())
 }
 
 /// In the words that S3 has for the status.

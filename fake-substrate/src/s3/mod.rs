@@ -5,6 +5,7 @@
 //! door.rs    the faults, before anything else     │ hands
 //! serve.rs   listeners, TLS                      ─┘
 //! faults.rs  which request a fault meets            core
+//! skew.rs    which signature is of another time     core
 //! (s3s)      the protocol: signatures, XML, routes
 //! store/     what S3 promises about objects
 //! ```
@@ -20,6 +21,7 @@ pub mod faults;
 mod keys;
 mod line;
 mod serve;
+mod skew;
 mod store;
 mod text;
 

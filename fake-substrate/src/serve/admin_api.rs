@@ -9,7 +9,6 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
 use axum::{Json, Router};
-use bytes::Bytes;
 use ring::digest::{SHA256, digest};
 
 use crate::admin::{
@@ -30,7 +29,6 @@ pub(super) fn router(machines: Arc<Machines>, platform: Router, token: AdminToke
         .route("/machines", get(list))
         .route("/machines/{name}", put(register).delete(forget))
         .route("/machines/{name}/metadata", get(metadata).patch(patch))
-        .route("/machines/{name}/mmds/raw", put(set_raw).delete(clear_raw))
         .route("/machines/{name}/mmds/mode", put(set_mode))
         .merge(link_api::routes())
         .fallback(no_route)
@@ -84,14 +82,6 @@ async fn set_mode(
     change(&machines, |all| all.set_mode(&name, mode)).await
 }
 
-async fn set_raw(State(machines): Shared, Path(name): Path<String>, body: Bytes) -> Done {
-    change(&machines, |all| all.set_raw(&name, Some(body.to_vec()))).await
-}
-
-async fn clear_raw(State(machines): Shared, Path(name): Path<String>) -> Done {
-    change(&machines, |all| all.set_raw(&name, None)).await
-}
-
 async fn no_route(request: Request) -> ApiError {
     ApiError {
         status: StatusCode::NOT_FOUND,
@@ -102,7 +92,7 @@ async fn no_route(request: Request) -> ApiError {
     }
 }
 
-pub(super) async fn change(
+async fn change(
     machines: &Arc<Machines>,
     change: impl FnOnce(&mut Registry) -> Result<(), RegistryError>,
 ) -> Done {

@@ -7,16 +7,16 @@ use std::time::Duration;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use axum::routing::{get, post, put};
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::Value;
 use wire::rpc::Response;
 
-use crate::admin::{LinkModeChange, LinkReport, LogPage, LogQuery, Refusal};
+use crate::admin::{LinkReport, LogPage, LogQuery, Refusal};
 use crate::link::{self, Links, Machine, RpcError};
 
-use super::admin_api::{ApiError, Done, change};
+use super::admin_api::{ApiError, Done};
 use super::machines::{ChangeError, Machines};
 use super::registry::RegistryError;
 
@@ -35,7 +35,6 @@ struct RpcQuery {
 pub(super) fn routes() -> Router<Arc<Machines>> {
     Router::new()
         .route("/machines/{name}/link", get(report))
-        .route("/machines/{name}/link/mode", put(set_mode))
         .route("/machines/{name}/link/shutdown", post(shut_down))
         .route("/machines/{name}/logs", get(logs))
         .route("/machines/{name}/rpc", post(rpc))
@@ -46,15 +45,6 @@ async fn report(
     Path(name): Path<String>,
 ) -> Result<Json<LinkReport>, ApiError> {
     Ok(Json(machine(machines.links(), name)?.report()))
-}
-
-async fn set_mode(
-    State(machines): Shared,
-    Path(name): Path<String>,
-    mode: Result<Json<LinkModeChange>, JsonRejection>,
-) -> Done {
-    let Json(LinkModeChange { mode }) = mode?;
-    change(&machines, |all| all.set_link_mode(&name, mode)).await
 }
 
 async fn shut_down(State(machines): Shared, Path(name): Path<String>) -> Done {

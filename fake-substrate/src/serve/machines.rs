@@ -8,7 +8,9 @@ use std::time::Duration;
 use axum::http::request::Parts;
 
 use crate::admin::MmdsMode;
+use crate::fault::{Fault, Faults};
 use crate::link::{Links, Member};
+use crate::mmds::fault::MmdsTrouble;
 use crate::mmds::http::{Outcome, Tear};
 use crate::mmds::routes;
 use crate::mmds::store::Store;
@@ -29,23 +31,19 @@ pub(super) struct Machines {
     key: TokenKey,
     stranger: Service,
     links: Arc<Links>,
+    faults: Arc<Faults>,
 }
 
 struct Current {
     registry: Registry,
-    by_address: HashMap<Ipv4Addr, Behaviour>,
+    by_address: HashMap<Ipv4Addr, Served>,
 }
 
-enum Behaviour {
-    Serve(Service),
-    Late(Service),
-    Torn(Service, Tear),
-    Forgetful(Service),
-    Silent,
+/// A machine as its metadata service meets it.
+struct Served {
+    name: String,
+    service: Service,
 }
-
-/// Neighbour resolution takes 1 to 2 s (facts 58).
-const LATE: Duration = Duration::from_millis(1500);
 
 /// Why a change did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -61,12 +59,13 @@ impl Machines {
         state: StateFile,
         key: TokenKey,
         links: Arc<Links>,
+        faults: Arc<Faults>,
     ) -> Result<Self, StateError> {
         let registry = state.load()?;
         links.set_members(members(&registry));
         Ok(Self {
             current: RwLock::new(Current {
-                by_address: behaviours(&registry, &key),
+                by_address: served(&registry, &key),
                 registry,
             }),
             writing: tokio::sync::Mutex::new(state),
@@ -77,6 +76,7 @@ impl Machines {
             },
             key,
             links,
+            faults,
         })
     }
 
@@ -96,7 +96,7 @@ impl Machines {
         change(&mut registry)?;
         // A few kilobytes, at the rate at which people change machines: not worth a thread.
         state.save(&registry)?;
-        let by_address = behaviours(&registry, &self.key);
+        let by_address = served(&registry, &self.key);
         self.links.set_members(members(&registry));
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         *current = Current {
@@ -113,13 +113,33 @@ impl Machines {
     /// What the service of whoever has this address does with a request.
     pub(super) fn outcome(&self, peer: Ipv4Addr, head: &Parts, now_ms: u64) -> Outcome {
         let current = self.current();
-        let answer = |service| routes::answer(service, head, now_ms);
-        match current.by_address.get(&peer) {
-            Some(Behaviour::Silent) => Outcome::Silence,
-            Some(Behaviour::Serve(service)) => Outcome::Answer(answer(service)),
-            Some(Behaviour::Late(service)) => Outcome::Late(LATE, answer(service)),
-            Some(Behaviour::Torn(service, how)) => Outcome::Torn(answer(service), *how),
-            Some(Behaviour::Forgetful(service)) => {
+        let answer = |service: &Service| routes::answer(service, head, now_ms);
+        let Some(Served { name, service }) = current.by_address.get(&peer) else {
+            return Outcome::Answer(answer(&self.stranger));
+        };
+        let trouble = self.faults.strike(|fault| match fault {
+            Fault::Mmds(fault) => fault.trouble_of(name),
+            _ => None,
+        });
+        let holding = |contents| Service {
+            contents,
+            ..service.clone()
+        };
+        match trouble {
+            None => Outcome::Answer(answer(service)),
+            Some(MmdsTrouble::Silent) => Outcome::Silence,
+            Some(MmdsTrouble::Slow { ms }) => {
+                Outcome::Late(Duration::from_millis(ms), answer(service))
+            }
+            Some(MmdsTrouble::Garbage(garbage)) => {
+                Outcome::Answer(answer(&holding(Contents::Raw(garbage.bytes()))))
+            }
+            Some(MmdsTrouble::Empty) => {
+                Outcome::Answer(answer(&holding(Contents::Store(Store::default()))))
+            }
+            Some(MmdsTrouble::Reset) => Outcome::Torn(answer(service), Tear::Reset),
+            Some(MmdsTrouble::Truncated) => Outcome::Torn(answer(service), Tear::Closed),
+            Some(MmdsTrouble::Forgetful) => {
                 let mut forgetful = service.clone();
                 // Without randomness there is no new key, and then the old one is kept.
                 if let Ok(key) = TokenKey::generate() {
@@ -127,7 +147,6 @@ impl Machines {
                 }
                 Outcome::Answer(answer(&forgetful))
             }
-            None => Outcome::Answer(answer(&self.stranger)),
         }
     }
 
@@ -142,40 +161,24 @@ fn members(registry: &Registry) -> Vec<Member> {
     let member = |(name, machine): (&String, &Machine)| Member {
         name: name.clone(),
         link_local: machine.link_local,
-        mode: machine.link_mode,
     };
     registry.machines().map(member).collect()
 }
 
-fn behaviours(registry: &Registry, key: &TokenKey) -> HashMap<Ipv4Addr, Behaviour> {
-    registry
-        .machines()
-        .map(|(name, machine)| (machine.link_local, behaviour(name, machine, key)))
-        .collect()
-}
-
-fn behaviour(name: &str, machine: &Machine, key: &TokenKey) -> Behaviour {
-    let version = match machine.mode {
-        MmdsMode::V1 => Version::V1,
-        _ => Version::V2,
+fn served(registry: &Registry, key: &TokenKey) -> HashMap<Ipv4Addr, Served> {
+    let served = |(name, machine): (&String, &Machine)| {
+        let service = Service {
+            version: match machine.mode {
+                MmdsMode::V1 => Version::V1,
+                MmdsMode::V2 => Version::V2,
+            },
+            contents: Contents::Store(machine.store()),
+            tokens: TokenAuthority::new(key.clone(), name),
+        };
+        let name = name.clone();
+        (machine.link_local, Served { name, service })
     };
-    let contents = match &machine.raw_document {
-        Some(raw) => Contents::Raw(raw.0.clone().into()),
-        None => Contents::Store(machine.store()),
-    };
-    let service = Service {
-        version,
-        contents,
-        tokens: TokenAuthority::new(key.clone(), name),
-    };
-    match machine.mode {
-        MmdsMode::V1 | MmdsMode::V2 | MmdsMode::Empty => Behaviour::Serve(service),
-        MmdsMode::Late => Behaviour::Late(service),
-        MmdsMode::Reset => Behaviour::Torn(service, Tear::Reset),
-        MmdsMode::Truncated => Behaviour::Torn(service, Tear::Closed),
-        MmdsMode::Forgetful => Behaviour::Forgetful(service),
-        MmdsMode::Silent => Behaviour::Silent,
-    }
+    registry.machines().map(served).collect()
 }
 
 #[cfg(test)]
@@ -184,7 +187,9 @@ mod tests {
 
     use super::*;
     use crate::admin::{Metadata, Registration};
+    use crate::fault::NewFault;
     use crate::link::Host;
+    use crate::mmds::fault::MmdsFault;
 
     const DB: Ipv4Addr = Ipv4Addr::new(169, 254, 10, 1);
     const OTHER: Ipv4Addr = Ipv4Addr::new(169, 254, 10, 2);
@@ -192,8 +197,11 @@ mod tests {
     async fn two_machines(dir: &tempfile::TempDir) -> Arc<Machines> {
         let state = StateFile::open(dir.path().to_owned()).expect("made");
         let key = TokenKey::generate().expect("the kernel has randomness");
-        let links = Arc::new(Links::new(Host::new(dir.path().to_owned(), || 7)));
-        let machines = Arc::new(Machines::new(state, key, links).expect("no machines yet"));
+        let faults = Arc::new(Faults::new(|| 7));
+        let host = Host::new(dir.path().to_owned(), || 7, Arc::clone(&faults));
+        let links = Arc::new(Links::new(host));
+        let machines = Machines::new(state, key, links, faults).expect("no machines yet");
+        let machines = Arc::new(machines);
         for (name, link_local) in [("db", DB), ("other", OTHER)] {
             let metadata = Metadata::from([("NAME".into(), name.into())]);
             let registration = Registration {
@@ -254,23 +262,52 @@ mod tests {
             Some((StatusCode::OK, "renamed".into()))
         );
 
-        let raw = Some(b"{".to_vec());
-        machines
-            .change(|all| all.set_raw("db", raw))
-            .await
-            .expect("known");
-        assert_eq!(read(&machines, DB), Some((StatusCode::OK, "{".into())));
-
-        let silent = machines.change(|all| all.set_mode("db", MmdsMode::Silent));
-        silent.await.expect("known");
-        assert_eq!(read(&machines, DB), None);
         assert_eq!(read(&machines, OTHER), other);
     }
 
-    /// What a guest is answered that asks for a token and reads with it.
-    async fn read_with_a_token(machines: &Arc<Machines>, mode: MmdsMode) -> StatusCode {
-        let change = machines.change(|all| all.set_mode("db", mode));
-        change.await.expect("known");
+    fn breaks(machines: &Machines, trouble: MmdsTrouble, times: u32) -> u32 {
+        let machine = "db".to_owned();
+        let fault = Fault::Mmds(MmdsFault { machine, trouble });
+        machines.faults.add(NewFault::new(fault).times(times)).id
+    }
+
+    #[tokio::test]
+    async fn a_trouble_meets_its_machine_alone_and_ends() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let machines = two_machines(&dir).await;
+        let well = read(&machines, DB);
+        let other = read(&machines, OTHER);
+        for (trouble, seen) in [
+            (MmdsTrouble::Silent, None),
+            (MmdsTrouble::slow(Duration::from_secs(1)), None),
+            (MmdsTrouble::Reset, None),
+            (MmdsTrouble::Truncated, None),
+            (
+                MmdsTrouble::Garbage("{".into()),
+                Some((StatusCode::OK, "{".to_owned())),
+            ),
+        ] {
+            let id = breaks(&machines, trouble.clone(), 0);
+            assert_eq!(read(&machines, DB), seen, "{trouble:?}");
+            assert_eq!(read(&machines, OTHER), other, "{trouble:?}");
+            machines.faults.clear(id).expect("it stands");
+            assert_eq!(read(&machines, DB), well, "after {trouble:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_counted_trouble_meets_the_first_requests() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let machines = two_machines(&dir).await;
+        breaks(&machines, MmdsTrouble::Silent, 2);
+        assert_eq!(read(&machines, DB), None);
+        assert!(read(&machines, OTHER).is_some(), "that does not count");
+        assert_eq!(read(&machines, DB), None);
+        assert!(read(&machines, DB).is_some());
+    }
+
+    /// What a guest is answered that asks for a token and reads with it that much later.
+    fn read_with_a_token(machines: &Machines, later_ms: u64) -> StatusCode {
         let request = Request::put("/latest/api/token")
             .header("X-metadata-token-ttl-seconds", "60")
             .body(())
@@ -284,28 +321,40 @@ mod tests {
             .body(())
             .expect("a request");
         let (head, ()) = request.into_parts();
-        let Outcome::Answer(answer) = machines.outcome(DB, &head, 0) else {
+        let Outcome::Answer(answer) = machines.outcome(DB, &head, later_ms) else {
             panic!("it answers");
         };
         answer.status
     }
 
+    async fn with_tokens(dir: &tempfile::TempDir) -> Arc<Machines> {
+        let machines = two_machines(dir).await;
+        let change = machines.change(|all| all.set_mode("db", MmdsMode::V2));
+        change.await.expect("known");
+        machines
+    }
+
     #[tokio::test]
     async fn an_empty_service_finds_nothing_although_the_metadata_is_known() {
         let dir = tempfile::tempdir().expect("a folder");
-        let machines = two_machines(&dir).await;
-        let status = read_with_a_token(&machines, MmdsMode::Empty).await;
-        assert_eq!(status, StatusCode::NOT_FOUND);
+        let machines = with_tokens(&dir).await;
+        breaks(&machines, MmdsTrouble::Empty, 0);
+        assert_eq!(read_with_a_token(&machines, 0), StatusCode::NOT_FOUND);
     }
 
     #[tokio::test]
     async fn a_forgetful_service_gives_tokens_and_takes_none() {
         let dir = tempfile::tempdir().expect("a folder");
-        let machines = two_machines(&dir).await;
-        let status = read_with_a_token(&machines, MmdsMode::Forgetful).await;
-        assert_eq!(status, StatusCode::UNAUTHORIZED);
-        let status = read_with_a_token(&machines, MmdsMode::V2).await;
-        assert_eq!(status, StatusCode::OK);
+        let machines = with_tokens(&dir).await;
+        let id = breaks(&machines, MmdsTrouble::Forgetful, 0);
+        assert_eq!(read_with_a_token(&machines, 0), StatusCode::UNAUTHORIZED);
+        machines.faults.clear(id).expect("it stands");
+        assert_eq!(read_with_a_token(&machines, 0), StatusCode::OK);
+        assert_eq!(
+            read_with_a_token(&machines, 60_000),
+            StatusCode::UNAUTHORIZED,
+            "as a clock that is put forward voids it"
+        );
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@
 //! own and the command line decides what a signal means.
 
 pub(crate) mod admin_api;
-pub(crate) mod clock;
+pub mod clock;
 mod fault_api;
 mod link_api;
 mod machines;
@@ -120,15 +120,28 @@ pub async fn run(
     let state = StateFile::open(options.state_dir.clone())?;
     let faults = Arc::new(Faults::new(clock::unix_ms));
     let (objects, access) = object_storage(&options.state_dir, Arc::clone(&faults))?;
-    let links = Arc::new(Links::new(Host::new(options.state_dir, clock::unix_ms)));
-    let machines = Machines::new(state, TokenKey::generate()?, Arc::clone(&links))?;
+    let host = Host::new(options.state_dir, clock::unix_ms, Arc::clone(&faults));
+    let links = Arc::new(Links::new(host));
+    let machines = Machines::new(
+        state,
+        TokenKey::generate()?,
+        Arc::clone(&links),
+        Arc::clone(&faults),
+    )?;
     let machines = Arc::new(machines);
     let clock = Clock::start();
 
     let guests = Arc::clone(&machines);
-    let respond: mmds::http::Respond =
-        Arc::new(move |peer, head| guests.outcome(peer, head, clock.elapsed_ms()));
-    let platform = fault_api::routes(faults, access);
+    let seen = Arc::clone(&faults);
+    let respond: mmds::http::Respond = Arc::new(move |peer, head| {
+        let now_ms = clock.elapsed_ms();
+        guests.outcome(
+            peer,
+            head,
+            now_ms.saturating_add_signed(seen.clock_offset_ms()),
+        )
+    });
+    let platform = fault_api::routes(faults, Arc::clone(&machines), access);
     let router = admin_api::router(machines, platform, options.admin_token);
 
     tokio::select! {

@@ -3,12 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::admin::{LinkMode, MachineSummary, Metadata, MetadataPatch, MmdsMode, Registration};
+use crate::admin::{MachineSummary, Metadata, MetadataPatch, MmdsMode, Registration};
 use crate::mmds::store::{SIZE_LIMIT, Store};
 
 /// Every machine of a substrate, by name.
@@ -18,37 +16,13 @@ pub(super) struct Registry {
     machines: BTreeMap<String, Machine>,
 }
 
-/// One machine as the metadata service knows it.
+/// One machine as the metadata service knows it. What is broken about it is not kept: faults end with
+/// the process. Files of versions that kept it are read all the same.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Machine {
     pub(super) link_local: Ipv4Addr,
     pub(super) metadata: Metadata,
     pub(super) mode: MmdsMode,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) raw_document: Option<RawDocument>,
-    #[serde(default)]
-    pub(super) link_mode: LinkMode,
-}
-
-/// Bytes that need not be text, kept as base64 where JSON is written.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) struct RawDocument(pub(super) Vec<u8>);
-
-impl Serialize for RawDocument {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        STANDARD.encode(&self.0).serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for RawDocument {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        STANDARD
-            .decode(text)
-            .map(Self)
-            .map_err(serde::de::Error::custom)
-    }
 }
 
 /// Why a change was refused. Nothing has changed then.
@@ -80,8 +54,8 @@ impl RegistryError {
 }
 
 impl Registry {
-    /// Registers a machine, or replaces its address and metadata. How its service misbehaves is
-    /// a fault somebody set on purpose, and stays.
+    /// Registers a machine, or replaces its address and metadata. Its version is somebody's choice,
+    /// and stays.
     pub(super) fn register(
         &mut self,
         name: &str,
@@ -97,11 +71,7 @@ impl Registry {
         let machine = Machine {
             link_local,
             metadata,
-            mode: before.as_ref().map_or_else(MmdsMode::default, |m| m.mode),
-            link_mode: before
-                .as_ref()
-                .map_or_else(LinkMode::default, |m| m.link_mode),
-            raw_document: before.and_then(|machine| machine.raw_document),
+            mode: before.map_or_else(MmdsMode::default, |machine| machine.mode),
         };
         self.machines.insert(name.to_owned(), machine);
         Ok(())
@@ -135,24 +105,6 @@ impl Registry {
         Ok(())
     }
 
-    pub(super) fn set_link_mode(
-        &mut self,
-        name: &str,
-        mode: LinkMode,
-    ) -> Result<(), RegistryError> {
-        self.machine_mut(name)?.link_mode = mode;
-        Ok(())
-    }
-
-    pub(super) fn set_raw(
-        &mut self,
-        name: &str,
-        document: Option<Vec<u8>>,
-    ) -> Result<(), RegistryError> {
-        self.machine_mut(name)?.raw_document = document.map(RawDocument);
-        Ok(())
-    }
-
     pub(super) fn metadata(&self, name: &str) -> Result<&Metadata, RegistryError> {
         let machine = self.machines.get(name);
         Ok(&machine.ok_or_else(|| unknown(name))?.metadata)
@@ -167,7 +119,6 @@ impl Registry {
             name: name.clone(),
             link_local: machine.link_local,
             mode: machine.mode,
-            raw_document: machine.raw_document.is_some(),
         };
         self.machines().map(summary).collect()
     }
@@ -201,12 +152,10 @@ impl Registry {
 }
 
 impl Machine {
-    /// The document as MMDS serves it; empty where the mode says that nothing was ever put.
+    /// The document as MMDS serves it.
     pub(super) fn store(&self) -> Store {
         let mut store = Store::default();
-        if self.mode != MmdsMode::Empty
-            && let Err(error) = store.put(document(&self.metadata))
-        {
+        if let Err(error) = store.put(document(&self.metadata)) {
             // Every way in checks the size, so this is a state file edited by hand.
             tracing::error!(address = %self.link_local, %error, "metadata is not served");
         }
@@ -290,29 +239,24 @@ mod tests {
     }
 
     #[test]
-    fn registering_again_keeps_the_fault_that_was_set() {
+    fn registering_again_keeps_the_version() {
         let mut registry = one();
-        registry.set_mode("db", MmdsMode::Silent).expect("known");
-        registry.set_raw("db", Some(b"{".to_vec())).expect("known");
-        let stalled = registry.set_link_mode("db", LinkMode::Stalled);
-        stalled.expect("known");
+        registry.set_mode("db", MmdsMode::V1).expect("known");
         registry
             .register("db", registration(2, "new"))
             .expect("free");
         let (_, machine) = registry.machines().next().expect("one machine");
-        assert_eq!(machine.mode, MmdsMode::Silent);
-        assert_eq!(machine.link_mode, LinkMode::Stalled);
-        assert!(machine.raw_document.is_some());
+        assert_eq!(machine.mode, MmdsMode::V1);
         assert_eq!(machine.metadata["POSTGRES_PASSWORD"], "new");
     }
 
     #[test]
-    fn bytes_that_are_not_text_survive_being_written_down() {
-        let mut registry = one();
-        let bytes = (0..=255).collect::<Vec<u8>>();
-        registry.set_raw("db", Some(bytes)).expect("known");
-        let written = serde_json::to_vec(&registry).expect("it serializes");
-        let read: Registry = serde_json::from_slice(&written).expect("it parses");
-        assert!(read == registry);
+    fn a_file_of_a_version_that_kept_faults_is_read() {
+        let before = json!({"machines": {"db": {
+            "link_local": "169.254.10.1", "metadata": {"POSTGRES_PASSWORD": "old"},
+            "mode": "v2", "raw_document": "ew==", "link_mode": "stalled",
+        }}});
+        let read: Registry = serde_json::from_value(before).expect("it parses");
+        assert!(read == one());
     }
 }

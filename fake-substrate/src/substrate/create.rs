@@ -2,15 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use crate::admin::{AdminClient, Metadata};
+use crate::backend::{Backend, Storage};
 use crate::docker::volume::Medium;
 use crate::docker::{Docker, container, volume};
 use crate::labels;
 use crate::link_local;
 use crate::lock::SubstrateLock;
-use crate::machine::metadata::{Wishes, generated_password, new_instance_id};
-use crate::machine::size::{Cpus, Memory};
+use crate::machine::metadata::{self, Wishes, generated_password};
+use crate::machine::size::{Cpus, DiskSize, Memory};
 use crate::machine::spec::{MachineSpec, Overrides};
 use crate::machine::{Machine, View};
 use crate::names::{MachineName, SubstrateName};
@@ -18,7 +20,7 @@ use crate::owner::Owner;
 use crate::ports::{self, PortChoice};
 use crate::progress::Progress;
 
-use super::{Substrate, SubstrateError, machine_containers};
+use super::{Substrate, SubstrateError, machine_containers, placing};
 
 /// A machine as somebody orders it; the rest is decided here.
 #[derive(Debug, Clone)]
@@ -32,7 +34,9 @@ pub struct Order {
     /// Its processors.
     pub cpus: Cpus,
     /// What its volume is made of, when it has none yet.
-    pub medium: Medium,
+    pub storage: Storage,
+    /// How long it may live; for ever unless given.
+    pub ttl: Option<Duration>,
     /// Where the host shall find it.
     pub ports: PortChoice,
     /// What its metadata shall say.
@@ -107,7 +111,16 @@ impl Substrate {
             .registered(&view.name)
             .await?
             .map(|known| known.metadata);
-        let instance_id = site.instance_id(&view.name, Medium::Disk).await?;
+        // Without what stands for its volume, it is one of a kind that Docker can make anew.
+        let record = match view.disk.backend() {
+            Backend::Copy => Storage::Copy(Medium::Disk),
+            Backend::Block => Storage::Block {
+                size: DiskSize::DEFAULT,
+                host: None,
+            },
+        };
+        let record = site.record(&view.name, &record, None).await?;
+        let instance_id = instance_of(&record);
         let before = known.clone().unwrap_or_default();
         let document = wishes.applied_to(&before, &instance_id, generated_password()?);
         if known.as_ref() == Some(&document) {
@@ -134,7 +147,7 @@ pub(super) struct Site {
     pub(super) docker: Docker,
     pub(super) substrate: SubstrateName,
     pub(super) owner: Option<Owner>,
-    admin: AdminClient,
+    pub(super) admin: AdminClient,
 }
 
 /// What the metadata service knows under a machine's name.
@@ -169,9 +182,7 @@ impl Site {
             // The first failure is the one to tell; what cannot be undone now is found by label.
             drop(container::remove(&self.docker, &container_name).await);
             if !had_volume {
-                drop(
-                    volume::remove(&self.docker, &self.substrate.machine_volume(&order.name)).await,
-                );
+                drop(placing::discard(&self.docker, &self.substrate, &order.name).await);
             }
             drop(match known {
                 Some(before) => {
@@ -210,7 +221,10 @@ impl Site {
         known: Option<&Registered>,
     ) -> Result<(), SubstrateError> {
         let ports = ports::choose(order.ports)?;
-        let instance_id = self.instance_id(&order.name, order.medium).await?;
+        let record = self.record(&order.name, &order.storage, None).await?;
+        // Before the metadata: a volume that no machine was ever told of has never been booted.
+        let disk = self.disk(order, &record, known.is_some()).await?;
+        let instance_id = instance_of(&record);
         let link_local = match known {
             Some(known) => known.link_local,
             None => link_local::lowest_free(&self.taken_addresses().await?)?,
@@ -231,6 +245,7 @@ impl Site {
             cpus: order.cpus,
             ports,
             link_local,
+            disk,
             overrides: order.overrides.clone(),
         };
         let spec = spec.container(&self.substrate, self.owner.as_ref());
@@ -260,25 +275,6 @@ impl Site {
         Ok(volume::find(&self.docker, &self.substrate.machine_volume(name)).await?)
     }
 
-    /// The identity is the volume's: a new volume is a new database, an old one the same as ever,
-    /// whatever became of the container and the metadata in between.
-    async fn instance_id(
-        &self,
-        name: &MachineName,
-        medium: Medium,
-    ) -> Result<String, SubstrateError> {
-        let mut labels = labels::of_machine(&self.substrate, name, self.owner.as_ref());
-        let fresh = new_instance_id()?;
-        labels.insert(labels::INSTANCE.to_owned(), fresh.clone());
-        let volume_name = self.substrate.machine_volume(name);
-        let volume = volume::ensure_on(&self.docker, &volume_name, medium, labels).await?;
-        Ok(volume
-            .labels
-            .get(labels::INSTANCE)
-            .cloned()
-            .unwrap_or(fresh))
-    }
-
     /// Addresses with a document, and addresses with a container: after a substrate's state was
     /// lost the two differ.
     async fn taken_addresses(&self) -> Result<BTreeSet<Ipv4Addr>, SubstrateError> {
@@ -298,5 +294,17 @@ impl Site {
                 .ok()
         }));
         Ok(taken)
+    }
+}
+
+/// Every volume of ours was made with an identity.
+fn instance_of(record: &volume::Volume) -> String {
+    let instance = record.labels.get(labels::INSTANCE);
+    instance.cloned().unwrap_or_default()
+}
+
+impl Registered {
+    pub(super) fn is_ephemeral(&self) -> bool {
+        metadata::is_ephemeral(&self.metadata)
     }
 }

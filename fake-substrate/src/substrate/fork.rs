@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::backend::{Backend, Storage};
+use crate::docker::volume::Medium;
 use crate::docker::{container, volume};
 use crate::labels;
 use crate::lock::SubstrateLock;
-use crate::machine::metadata::new_instance_id;
+use crate::machine::disk::Disk;
+use crate::machine::size::DiskSize;
 use crate::machine::state::State;
 use crate::machine::{Machine, View};
 use crate::names::MachineName;
@@ -16,7 +19,7 @@ use crate::until::timed;
 use crate::volume::copy::{self, Copy};
 
 use super::create::{Order, Site};
-use super::{Substrate, SubstrateError};
+use super::{Substrate, SubstrateError, placing};
 
 /// How long a machine may take to get ready: its hooks and a checkpoint.
 const PREPARE: Duration = Duration::from_secs(300);
@@ -28,8 +31,18 @@ pub struct Forked {
     pub machine: Machine,
     /// How long the parent took to prepare; `None` for one that does not run.
     pub prepared: Option<Duration>,
-    /// How long the parent stood still.
-    pub frozen: Duration,
+    /// What the copy cost the parent.
+    pub paused: Paused,
+}
+
+/// What a fork costs the parent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Paused {
+    /// All of its processes stood still while its folders were copied.
+    StoodStill(Duration),
+    /// Its writes waited while a map was cloned: at most so long, since that is how long the block store
+    /// took to answer.
+    AtMost(Duration),
 }
 
 impl Substrate {
@@ -47,13 +60,16 @@ impl Substrate {
     ) -> Result<Forked, SubstrateError> {
         let parent = self.handle(parent.clone());
         let view = parent.view().await?;
+        parent.may_be_forked().await?;
         self.refuse_existing(&order.name).await?;
         let prepared = match view.state {
             State::Running => Some(self.prepare(&parent, progress).await?),
             _ => None,
         };
         let lock = SubstrateLock::take(&self.name, progress).await?;
-        progress.step(&format!("Copying the volume of {}", parent.name()));
+        if view.disk.backend() == Backend::Copy {
+            progress.step(&format!("Copying the volume of {}", parent.name()));
+        }
         let name = order.name.clone();
         let site = self.site();
         let making = tokio::spawn(async move {
@@ -61,13 +77,13 @@ impl Substrate {
             drop(lock);
             made
         });
-        let frozen = making
+        let paused = making
             .await
             .map_err(|_aborted| SubstrateError::CutShort(self.name.clone()))??;
         Ok(Forked {
             machine: self.handle(name),
             prepared,
-            frozen,
+            paused,
         })
     }
 
@@ -108,7 +124,15 @@ impl Substrate {
 }
 
 impl Site {
-    async fn fork(&self, parent: &View, order: Order) -> Result<Duration, SubstrateError> {
+    async fn fork(&self, parent: &View, mut order: Order) -> Result<Paused, SubstrateError> {
+        // A copy is made of what its parent is made of, where that is.
+        order.storage = match &parent.disk {
+            Disk::Folder => Storage::Copy(Medium::Disk),
+            Disk::Block { host, .. } => Storage::Block {
+                size: DiskSize::DEFAULT,
+                host: Some(host.clone()),
+            },
+        };
         let to = self.substrate.machine_volume(&order.name);
         if self.registered(&order.name).await?.is_some() {
             return Err(SubstrateError::VolumeKept(order.name));
@@ -116,7 +140,7 @@ impl Site {
         match volume::find(&self.docker, &to).await? {
             // Nobody knows it, so nobody has ever booted it.
             Some(half) if half.labels.contains_key(labels::PARENT) => {
-                volume::remove(&self.docker, &to).await?;
+                placing::discard(&self.docker, &self.substrate, &order.name).await?;
             }
             Some(_) => return Err(SubstrateError::VolumeKept(order.name)),
             None => {}
@@ -124,7 +148,7 @@ impl Site {
         let made = self.copy_and_make(parent, &to, &order).await;
         if made.is_err() {
             // The first failure is the one to tell; what stays is known as half-made.
-            drop(volume::remove(&self.docker, &to).await);
+            drop(placing::discard(&self.docker, &self.substrate, &order.name).await);
         }
         made
     }
@@ -134,11 +158,26 @@ impl Site {
         parent: &View,
         to: &str,
         order: &Order,
+    ) -> Result<Paused, SubstrateError> {
+        let expires_ms = Self::expires_ms(order);
+        let child_of = Some((&parent.name, expires_ms));
+        self.record(&order.name, &order.storage, child_of).await?;
+        let paused = match &parent.disk {
+            Disk::Folder => Paused::StoodStill(self.copy_folder(parent, to, order).await?),
+            Disk::Block { host, .. } => {
+                Paused::AtMost(self.fork_disk(host, &parent.name, order).await?)
+            }
+        };
+        self.make(order.clone()).await?;
+        Ok(paused)
+    }
+
+    async fn copy_folder(
+        &self,
+        parent: &View,
+        to: &str,
+        order: &Order,
     ) -> Result<Duration, SubstrateError> {
-        let mut labels = labels::of_machine(&self.substrate, &order.name, self.owner.as_ref());
-        labels.insert(labels::INSTANCE.to_owned(), new_instance_id()?);
-        labels.insert(labels::PARENT.to_owned(), parent.name.to_string());
-        volume::ensure(&self.docker, to, labels).await?;
         let copy = Copy {
             name: format!("{}.copy", self.substrate.machine_container(&order.name)),
             image: order.image.clone(),
@@ -147,8 +186,6 @@ impl Site {
             to: to.to_owned(),
             writer: self.substrate.machine_container(&parent.name),
         };
-        let frozen = copy::copy(&self.docker, copy).await?;
-        self.make(order.clone()).await?;
-        Ok(frozen)
+        Ok(copy::copy(&self.docker, copy).await?)
     }
 }

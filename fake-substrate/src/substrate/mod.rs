@@ -5,19 +5,27 @@
 
 pub mod block_store;
 mod create;
+mod expiry;
 mod fork;
+mod loss;
 mod object_storage;
+mod placing;
 pub mod service;
 mod sweep;
 
 use std::convert::Infallible;
 
 use crate::admin::{AdminClient, AdminError};
+use crate::backend::Backend;
 use crate::docker::{Docker, DockerError, Observed, container, network, volume};
+use crate::fault::FaultError;
+use crate::fault::hands::Hands;
+use crate::hosts::{HostError, Hosts};
 use crate::labels;
 use crate::link_local::Exhausted;
 use crate::lock::{LockError, SubstrateLock};
 use crate::machine::metadata::NoRandomness;
+use crate::machine::state::State;
 use crate::machine::{Machine, MachineError, View};
 use crate::names::{MachineName, SubstrateName};
 use crate::owner::Owner;
@@ -28,8 +36,11 @@ use crate::until::{Budget, Ended, Look, OutOfTime, until};
 use crate::volume::copy::CopyError;
 
 pub use create::Order;
-pub use fork::Forked;
+pub use fork::{Forked, Paused};
+pub use loss::{LostHost, Rehomed};
 pub use object_storage::S3;
+pub use placing::discard;
+pub(crate) use placing::refuse_children;
 pub use sweep::{Swept, sweep};
 
 /// A substrate whose service runs.
@@ -91,6 +102,20 @@ pub enum SubstrateError {
         /// Of which.
         parent: String,
     },
+    /// A volume that was lost with its host, and that object storage never got.
+    #[error(
+        "the volume of machine {name} is gone: it was lost with its host, and object storage has nothing of it, {}\nHINT: this machine does not come back; `fake-substrate add` makes one under another name",
+        if *.ephemeral { "since it is ephemeral (B-009)" } else { "since it was never flushed" }
+    )]
+    Gone {
+        /// Whose.
+        name: MachineName,
+        /// Whether that was its promise.
+        ephemeral: bool,
+    },
+    /// A host failed, or said no.
+    #[error(transparent)]
+    Host(#[from] HostError),
     /// A volume could not be copied.
     #[error(transparent)]
     Copy(#[from] CopyError),
@@ -106,6 +131,9 @@ pub enum SubstrateError {
     /// No secret could be made.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
+    /// A fault could not be carried out or healed.
+    #[error(transparent)]
+    Fault(#[from] FaultError),
     /// A machine failed.
     #[error(transparent)]
     Machine(#[from] MachineError),
@@ -136,19 +164,21 @@ pub struct NotHealthy {
 impl Substrate {
     /// Makes what is missing of a substrate and waits until its service answers. One that runs
     /// already stays as it is, unless its service was made from another image: then that is
-    /// replaced, and the machines do not notice.
+    /// replaced, and the machines do not notice. A new one remembers what its machines' volumes are made of.
     pub async fn up(
         docker: &Docker,
         name: &SubstrateName,
         image: &str,
+        backend: Backend,
         owner: Option<Owner>,
         progress: &dyn Progress,
     ) -> Result<Self, SubstrateError> {
         let lock = SubstrateLock::take(name, progress).await?;
+        let before = service::find(docker, name).await?;
         let making = tokio::spawn({
             let (docker, name, image) = (docker.clone(), name.clone(), image.to_owned());
             async move {
-                let made = service::ensure(&docker, &name, &image, owner.as_ref()).await;
+                let made = service::ensure(&docker, &name, &image, backend, owner.as_ref()).await;
                 drop(lock);
                 made
             }
@@ -158,6 +188,14 @@ impl Substrate {
             .map_err(|_aborted| SubstrateError::CutShort(name.clone()))??;
         let substrate = Self::connect(docker, name).await?;
         substrate.healthy().await?;
+        let runs_on =
+            before.is_some_and(|before| before.state == State::Running && before.image_id == image);
+        let machines = machine_containers(docker, name).await?;
+        let running = |machine: &Observed| machine.state == State::Running;
+        if !runs_on && machines.iter().any(running) {
+            // Faults ended with the process; what they did to the machines has not.
+            substrate.hands().settle().await?;
+        }
         Ok(substrate)
     }
 
@@ -213,9 +251,19 @@ impl Substrate {
         &self.name
     }
 
-    /// Its admin API, for what has no method here: raw documents, a silent metadata service.
+    /// Its admin API, for what has no method here.
     pub fn admin(&self) -> &AdminClient {
         &self.admin
+    }
+
+    /// What breaks and heals what its process cannot.
+    pub fn hands(&self) -> Hands {
+        Hands {
+            docker: self.docker.clone(),
+            admin: self.admin.clone(),
+            substrate: self.name.clone(),
+            owner: self.owner.clone(),
+        }
     }
 
     /// A handle, whether or not there is such a machine.
@@ -252,14 +300,14 @@ impl Substrate {
     }
 }
 
-fn labelled_as(name: &SubstrateName, role: labels::Role) -> [String; 2] {
+pub(crate) fn labelled_as(name: &SubstrateName, role: labels::Role) -> [String; 2] {
     [
         labels::is(labels::SUBSTRATE, name.as_str()),
         labels::is(labels::ROLE, role.as_str()),
     ]
 }
 
-async fn machine_containers(
+pub(crate) async fn machine_containers(
     docker: &Docker,
     name: &SubstrateName,
 ) -> Result<Vec<Observed>, DockerError> {
@@ -273,11 +321,22 @@ pub async fn exists(docker: &Docker, name: &SubstrateName) -> Result<bool, Docke
 
 /// Every machine of a substrate as it stands, whether or not the substrate's service runs.
 pub async fn views(docker: &Docker, name: &SubstrateName) -> Result<Vec<View>, DockerError> {
+    let hosts = Hosts::of(docker, name).names().await?;
     machine_containers(docker, name)
         .await?
         .into_iter()
-        .map(View::of)
+        .map(|seen| View::of(seen, &hosts))
         .collect()
+}
+
+/// What machines' volumes of a substrate are made of unless somebody says otherwise; `None` when there is
+/// no such substrate yet.
+pub async fn backend(
+    docker: &Docker,
+    name: &SubstrateName,
+) -> Result<Option<Backend>, DockerError> {
+    let state = volume::find(docker, &name.state_volume()).await?;
+    Ok(state.map(|state| Backend::of(&state.labels)))
 }
 
 /// The volumes of a substrate's machines, those of machines that are gone included.
@@ -324,9 +383,21 @@ pub async fn down(
                 .and_then(|name| name.parse().ok()),
         );
     }
-    // A killed fork's, which would hold on to its volumes.
-    for copier in container::labelled(docker, &labelled_as(name, labels::Role::Copier)).await? {
-        container::remove(docker, &copier.id).await?;
+    // A killed run's, which would hold on to volumes and namespaces.
+    for role in [labels::Role::Copier, labels::Role::Saboteur] {
+        for left in container::labelled(docker, &labelled_as(name, role)).await? {
+            container::remove(docker, &left.id).await?;
+        }
+    }
+    // After the machines, so that what they have not written yet still has a disk.
+    let hosts = Hosts::of(docker, name).containers().await?;
+    if !with_volumes {
+        let stops = hosts.iter().filter(|host| host.state == State::Running);
+        let stops = stops.map(|host| container::stop(docker, &host.id, None));
+        futures_util::future::try_join_all(stops).await?;
+    }
+    for host in hosts {
+        container::remove(docker, &host.id).await?;
     }
     if let Some(service) = service::find(docker, name).await? {
         container::remove(docker, &service.id).await?;

@@ -144,9 +144,9 @@ impl Breaking<'_> {
     /// Breaks it, until the guard is dropped.
     pub async fn start(self) -> Result<Guard, AdminError> {
         let new = NewFault {
-            fault: Fault::S3(self.fault),
             times: self.times,
+            ..NewFault::new(Fault::S3(self.fault))
         };
-        Guard::add(self.admin, &new).await
+        Guard::of_process(self.admin, &new).await
     }
 }

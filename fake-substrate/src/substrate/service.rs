@@ -4,6 +4,7 @@
 //! the network, start [`container`], attach it with [`attachment`], then `Substrate::connect`.
 
 use crate::admin::{AdminClient, AdminToken};
+use crate::backend::Backend;
 use crate::docker::{Attachment, ContainerSpec, Docker, DockerError, Mount, Observed, Published};
 use crate::docker::{container as containers, network, volume};
 use crate::labels;
@@ -116,11 +117,13 @@ pub(super) async fn ensure(
     docker: &Docker,
     substrate: &SubstrateName,
     image_id: &str,
+    backend: Backend,
     owner: Option<&Owner>,
 ) -> Result<(), SubstrateError> {
-    let labels = || labels::of_substrate(substrate, owner);
-    let network = network::ensure(docker, &substrate.network(), labels()).await?;
-    volume::ensure(docker, &substrate.state_volume(), labels()).await?;
+    let mut labels = labels::of_substrate(substrate, owner);
+    let network = network::ensure(docker, &substrate.network(), labels.clone()).await?;
+    labels.insert(labels::BACKEND.to_owned(), backend.to_string());
+    volume::ensure(docker, &substrate.state_volume(), labels).await?;
 
     let mut service = find(docker, substrate).await?;
     if let Some(stale) = service.take_if(|service| service.image_id != image_id) {

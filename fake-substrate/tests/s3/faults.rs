@@ -3,7 +3,7 @@
 //! On several threads: a guard waits on the one that drops it, and the substrate answers on another.
 
 use fake_substrate::admin::AdminError;
-use fake_substrate::fault::{Fault, NewFault};
+use fake_substrate::fault::{ClockFault, Fault, Guard, NewFault, Offset};
 use fake_substrate::s3::client::Call;
 use fake_substrate::s3::faults::{Operation, S3Fault, Verdict};
 use reqwest::{Method, StatusCode};
@@ -226,6 +226,7 @@ async fn faults_are_listed_and_cleared_over_http() {
             key: None,
         }),
         times: None,
+        caller_carries_out: false,
     };
     let first = admin
         .add_fault(&new(Verdict::Refuse { status: 500 }))
@@ -273,4 +274,56 @@ async fn a_fault_that_cannot_be_is_refused() {
         );
     }
     assert_eq!(admin.faults().await.expect("an answer"), []);
+}
+
+/// Runs a story while the services' clock is off.
+async fn with_the_clock_off(serving: &Serving, ms: i64, story: impl AsyncFnOnce()) {
+    let offset_ms = Offset::from_ms(ms);
+    let new = NewFault::new(Fault::Clock(ClockFault { offset_ms }));
+    let off = Guard::of_process(&serving.admin, &new).await;
+    let _off = off.expect("started");
+    story().await;
+}
+
+const MINUTE_MS: i64 = 60_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signature_of_another_time_is_refused_while_the_clock_is_off() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let serving = &Serving::start(dir.path()).await;
+    let Serving { client, .. } = serving;
+    let put = async || client.put("wal/1", "x").await.expect("an answer");
+    for ms in [20 * MINUTE_MS, -20 * MINUTE_MS] {
+        with_the_clock_off(serving, ms, async || {
+            let refused = put().await;
+            assert_eq!(refused.status, StatusCode::FORBIDDEN);
+            let said = String::from_utf8(refused.body).expect("text");
+            assert!(said.contains("<Code>RequestTimeTooSkewed</Code>"), "{said}");
+        })
+        .await;
+        assert!(put().await.status.is_success(), "after {ms}");
+    }
+    with_the_clock_off(serving, 14 * MINUTE_MS, async || {
+        assert!(put().await.status.is_success(), "that much is believed");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_date_of_an_answer_is_the_services() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let serving = &Serving::start(dir.path()).await;
+    let year = async || {
+        let answer = serving.client.get("absent").await.expect("an answer");
+        let date = answer.headers["date"].to_str().expect("text");
+        assert_eq!(date.len(), "Tue, 24 Nov 2026 11:02:45 GMT".len(), "{date}");
+        date[12..16].parse::<i64>().expect("a year")
+    };
+    let now = year().await;
+    with_the_clock_off(serving, 2 * 366 * 24 * 60 * MINUTE_MS, async || {
+        let then = year().await;
+        assert!(then == now + 2 || then == now + 3, "{then}");
+    })
+    .await;
+    assert!(year().await <= now + 1);
 }

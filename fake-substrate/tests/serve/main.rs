@@ -1,18 +1,21 @@
 //! The serving process as the host meets it: the admin API through its client, over real
 //! sockets, and what a restart remembers.
 
+mod faults;
+
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fake_substrate::admin::{
-    AdminClient, AdminError, AdminToken, LinkMode, LinkReport, MachineSummary, Metadata,
-    MetadataPatch, MmdsMode,
+    AdminClient, AdminError, AdminToken, LinkReport, MachineSummary, Metadata, MetadataPatch,
+    MmdsMode,
 };
 use fake_substrate::mmds::http::{self, Outcome, Tear};
 use fake_substrate::mmds::routes::{Answer, GuestError};
 use fake_substrate::serve::{self, ServeError, ServeOptions};
+use faults::silent;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -90,24 +93,17 @@ async fn a_machine_is_registered_changed_listed_and_forgotten() {
     assert_eq!(read["POSTGRES_PASSWORD"], "rotated");
     assert_eq!(read.len(), 2);
 
-    admin.put_mode("db", MmdsMode::Silent).await.expect("known");
-    admin
-        .put_raw_document("db", b"\xff{".to_vec())
-        .await
-        .expect("known");
-    let summary = |mode, raw_document| MachineSummary {
+    let summary = |mode| MachineSummary {
         name: "db".into(),
         link_local: DB,
         mode,
-        raw_document,
     };
     let listed = admin.machines().await.expect("a list");
-    assert_eq!(listed, [summary(MmdsMode::Silent, true)]);
+    assert_eq!(listed, [summary(MmdsMode::V2)]);
 
     admin.put_mode("db", MmdsMode::V1).await.expect("known");
-    admin.delete_raw_document("db").await.expect("known");
     let listed = admin.machines().await.expect("a list");
-    assert_eq!(listed, [summary(MmdsMode::V1, false)]);
+    assert_eq!(listed, [summary(MmdsMode::V1)]);
 
     admin.delete_machine("db").await.expect("known");
     assert_eq!(admin.machines().await.expect("a list"), []);
@@ -115,14 +111,13 @@ async fn a_machine_is_registered_changed_listed_and_forgotten() {
 }
 
 #[tokio::test]
-async fn a_restarted_substrate_knows_its_machines() {
+async fn a_restarted_substrate_knows_its_machines_and_no_fault() {
     let dir = tempfile::tempdir().expect("a folder");
     let first = Substrate::start(dir.path()).await;
     let admin = first.admin();
     admin.put_machine("db", DB, metadata()).await.expect("free");
     admin.put_mode("db", MmdsMode::V1).await.expect("known");
-    let stalled = admin.put_link_mode("db", LinkMode::Stalled).await;
-    stalled.expect("known");
+    admin.add_fault(&silent("db")).await.expect("known");
     first.stop().await;
 
     let second = Substrate::start(dir.path()).await;
@@ -132,11 +127,7 @@ async fn a_restarted_substrate_knows_its_machines() {
         admin.machines().await.expect("a list")[0].mode,
         MmdsMode::V1
     );
-    let stalled = LinkReport {
-        mode: LinkMode::Stalled,
-        ..LinkReport::default()
-    };
-    assert_eq!(admin.link("db").await.expect("known"), stalled);
+    assert_eq!(admin.faults().await.expect("a list"), []);
     second.stop().await;
 }
 
@@ -151,10 +142,10 @@ async fn without_the_token_nothing_but_health_answers() {
         guest.put_machine("db", DB, metadata()).await.err(),
         guest.metadata("db").await.err(),
         guest.put_mode("db", MmdsMode::V1).await.err(),
-        guest.put_raw_document("db", vec![]).await.err(),
         guest.delete_machine("db").await.err(),
         guest.link("db").await.err(),
-        guest.put_link_mode("db", LinkMode::Refused).await.err(),
+        guest.add_fault(&silent("db")).await.err(),
+        guest.clear_faults().await.err(),
         guest.shut_down_over_link("db").await.err(),
         guest.log_lines("db", 0).await.err(),
         guest.rpc("db", &json!({}), Duration::ZERO).await.err(),

@@ -1,5 +1,7 @@
 //! `status`: what stands, and whether it answers.
 
+mod volumes;
+
 use std::io::IsTerminal as _;
 
 use clap::Args;
@@ -9,13 +11,13 @@ use serde::Serialize;
 use fake_substrate::admin::LinkReport;
 use fake_substrate::docker::volume::Volume;
 use fake_substrate::fault::Standing;
-use fake_substrate::labels;
 use fake_substrate::login;
 use fake_substrate::machine::state::State;
 use fake_substrate::machine::{Machine, View};
 use fake_substrate::substrate::{self, S3, Substrate, SubstrateError};
 
 use super::{CliError, Site, answer};
+use volumes::{HostLine, VolumeLine};
 
 #[derive(Debug, Args)]
 pub(crate) struct Status {
@@ -33,6 +35,7 @@ struct Everything {
     s3: Option<S3Line>,
     /// What is broken on purpose.
     faults: Vec<Standing>,
+    hosts: Vec<HostLine>,
     machines: Vec<MachineLine>,
     volumes: Vec<VolumeLine>,
 }
@@ -67,18 +70,8 @@ struct MachineLine {
     image_id: String,
     link_local: String,
     volume: String,
-}
-
-#[derive(Debug, Serialize)]
-struct VolumeLine {
-    name: String,
-    machine: String,
-    instance: String,
-    in_use: bool,
-    /// The machine whose volume it began as a copy of.
-    parent: Option<String>,
-    /// Machines whose volumes began as copies of it.
-    forks: Vec<String>,
+    /// The host of its volume; `null` where that is a folder.
+    host: Option<String>,
 }
 
 impl Status {
@@ -106,6 +99,10 @@ async fn gather(site: &Site) -> Result<Everything, CliError> {
         Some(service) => Some(service.admin().health().await.is_ok()),
         None => exists.then_some(false),
     };
+    // Machines whose time has come go first, as with every command.
+    if let Some(service) = service.as_ref().filter(|_service| running == Some(true)) {
+        service.expire(&site.progress).await?;
+    }
     let (s3, faults) = match &service {
         // Best effort: a service that does not answer is told as such above.
         Some(service) => (
@@ -122,6 +119,7 @@ async fn gather(site: &Site) -> Result<Everything, CliError> {
         MachineLine::gather(site, machine, view)
     });
     let machines = futures_util::future::join_all(lines).await;
+    let (hosts, placed) = volumes::hosts(site, &machines).await?;
     let volumes = substrate::volumes(docker, substrate).await?;
     let in_use = |volume: &Volume| machines.iter().any(|machine| machine.volume == volume.name);
     Ok(Everything {
@@ -131,8 +129,9 @@ async fn gather(site: &Site) -> Result<Everything, CliError> {
         faults,
         volumes: volumes
             .iter()
-            .map(|volume| VolumeLine::of(volume, &volumes, in_use(volume)))
+            .map(|volume| VolumeLine::of(volume, &volumes, in_use(volume), &placed))
             .collect(),
+        hosts,
         machines,
     })
 }
@@ -175,6 +174,7 @@ impl MachineLine {
             image: view.image,
             image_id: view.image_id,
             link_local: view.link_local.to_string(),
+            host: view.disk.host().map(ToString::to_string),
         }
     }
 }
@@ -197,23 +197,6 @@ async fn why_not_ready(machine: Option<Machine>, view: &View) -> Option<String> 
             .await
             .err()
             .map(|why| why.to_string()),
-    }
-}
-
-impl VolumeLine {
-    fn of(volume: &Volume, all: &[Volume], in_use: bool) -> Self {
-        let label = |key: &str| volume.labels.get(key).cloned();
-        let machine = label(labels::MACHINE).unwrap_or_default();
-        let is_fork = |other: &&Volume| other.labels.get(labels::PARENT) == Some(&machine);
-        let of_machine = |other: &Volume| other.labels.get(labels::MACHINE).cloned();
-        Self {
-            name: volume.name.clone(),
-            forks: all.iter().filter(is_fork).filter_map(of_machine).collect(),
-            instance: label(labels::INSTANCE).unwrap_or_default(),
-            parent: label(labels::PARENT),
-            machine,
-            in_use,
-        }
     }
 }
 
@@ -246,11 +229,14 @@ impl Everything {
         for Standing { id, fault, .. } in &self.faults {
             parts[0].push_str(&format!("\nfault {id}: {fault}"));
         }
+        if !self.hosts.is_empty() {
+            parts.push(volumes::host_table(&self.hosts, terminal));
+        }
         if !self.machines.is_empty() {
             parts.push(self.machine_table(terminal));
         }
         if !self.volumes.is_empty() {
-            parts.push(self.volume_table(terminal));
+            parts.push(volumes::volume_table(&self.volumes, terminal));
         }
         parts.join("\n\n")
     }
@@ -295,24 +281,6 @@ impl Everything {
         }
         text
     }
-
-    fn volume_table(&self, terminal: bool) -> String {
-        let mut table = table(terminal);
-        table.set_header([
-            "VOLUME", "MACHINE", "INSTANCE", "IN USE", "FORK OF", "FORKS",
-        ]);
-        for volume in &self.volumes {
-            table.add_row([
-                volume.name.clone(),
-                volume.machine.clone(),
-                volume.instance.clone(),
-                if volume.in_use { "yes" } else { "no" }.to_owned(),
-                volume.parent.clone().unwrap_or_default(),
-                volume.forks.join(" "),
-            ]);
-        }
-        table.trim_fmt()
-    }
 }
 
 /// Lines for a person, columns for a pipe.
@@ -324,33 +292,4 @@ pub(super) fn table(terminal: bool) -> Table {
         presets::NOTHING
     });
     table
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_volume_is_shown_with_its_parent_and_its_forks() {
-        let volume = |machine: &str, parent: Option<&str>| Volume {
-            name: format!("beyond-local.{machine}"),
-            labels: [(labels::MACHINE, Some(machine)), (labels::PARENT, parent)]
-                .into_iter()
-                .filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned())))
-                .collect(),
-        };
-        let all = [
-            volume("db", None),
-            volume("one", Some("db")),
-            volume("two", Some("db")),
-            volume("deep", Some("one")),
-        ];
-        let seen = |at: usize| {
-            let line = VolumeLine::of(&all[at], &all, true);
-            (line.parent, line.forks.join(" "))
-        };
-        assert_eq!(seen(0), (None, "one two".to_owned()));
-        assert_eq!(seen(1), (Some("db".to_owned()), "deep".to_owned()));
-        assert_eq!(seen(3), (Some("one".to_owned()), String::new()));
-    }
 }
