@@ -122,7 +122,7 @@ async fn answers(site: &Site, found: &Observed) -> Vec<(&'static str, String)> {
             ..Program::default()
         };
         let text = match exec::run(&site.docker, &found.id, program).await {
-            Ok(ran) => ran.stdout + &ran.stderr,
+            Ok(ran) => ran.stdout + ran.stderr.as_str(),
             Err(error) => error.to_string(),
         };
         answers.push((file, text));
@@ -136,7 +136,7 @@ async fn from_outside(site: &Site, volume: &str, script: &str) -> Result<String>
         .with_user("root")
         .with_mount(Mount::volume_mount(volume, VOLUME));
     let ran = client::finished(request).await?;
-    Ok(ran.stdout + &ran.stderr)
+    Ok(ran.stdout + ran.stderr.as_str())
 }
 
 #[expect(

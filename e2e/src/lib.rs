@@ -30,6 +30,8 @@
 mod artifacts;
 mod bare;
 mod block_store;
+#[cfg(feature = "browser")]
+mod browser;
 pub mod budget;
 mod certificates;
 mod client;
@@ -44,6 +46,7 @@ mod loopback;
 mod lost;
 mod neighbours;
 mod object_storage;
+mod page;
 mod plain;
 mod processes;
 mod psql;
@@ -65,6 +68,8 @@ mod writer;
 pub use artifacts::Images;
 pub use bare::{Bare, Reader};
 pub use block_store::{BlockStore, Disk, Volume};
+#[cfg(feature = "browser")]
+pub use browser::{Browser, Window};
 pub use client::{Load, Output};
 pub use fake_substrate::admin::LinkState;
 pub use fake_substrate::certificates::{Authority, Issued, PlatformFile};
@@ -78,6 +83,7 @@ pub use ledger::{Ledger, Promise};
 pub use link::Received;
 pub use lost::Lost;
 pub use neighbours::Neighbourly;
+pub use page::Served;
 pub use plain::{DockerRun, Plain};
 pub use processes::{Given, Process};
 pub use psql::Psql;

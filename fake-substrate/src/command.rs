@@ -161,6 +161,19 @@ impl Program {
         answer.map_err(|source| self.failed_io(source))
     }
 
+    /// Starts it and leaves it alone: it goes on when this process has ended. Everything that it says
+    /// goes to `log`.
+    pub fn leave_running(self, log: std::fs::File) -> Result<tokio::process::Child, CommandError> {
+        let both = log.try_clone().map_err(|source| self.failed_io(source))?;
+        let mut command = tokio::process::Command::new(&self.name);
+        command
+            .args(&self.arguments)
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(both);
+        command.spawn().map_err(|source| self.not_started(source))
+    }
+
     fn not_started(&self, source: std::io::Error) -> CommandError {
         match source.kind() {
             std::io::ErrorKind::NotFound => CommandError::NotInstalled {

@@ -5,7 +5,7 @@ use clap::Args;
 use fake_substrate::progress::Progress as _;
 use fake_substrate::substrate;
 
-use super::{CliError, Site};
+use super::{CliError, Site, page};
 
 #[derive(Debug, Args)]
 pub(crate) struct Down {
@@ -16,6 +16,8 @@ pub(crate) struct Down {
 
 impl Down {
     pub(super) async fn run(self, site: &Site) -> Result<(), CliError> {
+        // First: its buttons must not make anew what is taken away.
+        page::end(site).await?;
         let Site {
             docker,
             substrate,

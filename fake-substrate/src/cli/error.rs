@@ -13,6 +13,8 @@ use fake_substrate::image::ImageError;
 use fake_substrate::machine::MachineError;
 use fake_substrate::machine::size::Cpus;
 use fake_substrate::names::MachineName;
+use fake_substrate::page::PageError;
+use fake_substrate::page::process::ProcessError;
 use fake_substrate::ports::PortError;
 use fake_substrate::serve::ServeError;
 use fake_substrate::substrate::SubstrateError;
@@ -80,6 +82,10 @@ pub(crate) enum CliError {
     Socket { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Request(#[from] RequestError),
+    #[error(transparent)]
+    Page(#[from] PageError),
+    #[error(transparent)]
+    PageProcess(#[from] ProcessError),
     #[error(transparent)]
     Serve(#[from] ServeError),
     #[error(transparent)]

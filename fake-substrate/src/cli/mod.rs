@@ -10,6 +10,7 @@ mod image;
 mod lifecycle;
 mod logs;
 mod loss;
+mod page;
 mod psql;
 mod report;
 mod rpc;
@@ -76,6 +77,8 @@ enum Command {
     Logs(logs::Logs),
     /// One control request to a machine, its answer as JSON
     Rpc(rpc::Rpc),
+    /// Serve the page of a substrate, which `up` does by itself
+    Page(page::PageArgs),
     /// What is broken on purpose
     #[command(subcommand)]
     Fault(fault::Fault),
@@ -151,6 +154,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Rehome(rehome) => rehome.run(&site).await.map(done),
         Command::Logs(logs) => logs.run(&site).await.map(done),
         Command::Rpc(rpc) => rpc.run(&site).await,
+        Command::Page(page) => page.run(&site).await.map(done),
         Command::Fault(fault) => fault.run(&site).await.map(done),
         Command::Doctor(doctor) => doctor.run(&site).await,
         Command::Image(image) => image.run(&site).await.map(done),
@@ -188,6 +192,8 @@ mod tests {
     fn every_command_of_the_contract_that_exists_parses() {
         for line in [
             "fake-substrate up",
+            "fake-substrate up --no-page",
+            "fake-substrate page --port 8431",
             "fake-substrate up --name db --sink --ephemeral --memory 2g --cpus 2 --port 5432",
             "fake-substrate add two --tier single --ephemeral --set A=b --set C=d",
             "fake-substrate add two --sink keeper",

@@ -5,6 +5,8 @@ use std::error::Error;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use fake_substrate::telling::Told;
+
 use super::CliError;
 
 /// As a shell tells a process that SIGINT ended.
@@ -20,31 +22,17 @@ pub(crate) fn failed(error: &CliError) -> ExitCode {
     }
 }
 
-/// Messages carry their hint behind this, wherever in the chain of causes they stand.
-const HINT: &str = "\nHINT: ";
-
 fn report(error: &dyn Error) -> String {
-    let mut text = String::new();
-    let mut outermost = None;
-    let mut told = String::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        next = error.source();
-        let message = error.to_string();
-        let (message, hint) = message.split_once(HINT).unwrap_or((&message, ""));
-        if text.is_empty() {
-            text.push_str(&format!("error: {message}\n"));
-        } else if !told.contains(message) {
-            // Many errors repeat their cause in their own words; once is enough.
-            text.push_str(&format!("  because: {message}\n"));
-        }
-        told.push_str(message);
-        if !hint.is_empty() {
-            outermost.get_or_insert_with(|| hint.to_owned());
-        }
+    let Told {
+        what,
+        because,
+        hint,
+    } = Told::of(error);
+    let mut text = format!("error: {what}\n");
+    for cause in because {
+        text.push_str(&format!("  because: {cause}\n"));
     }
-    // The outermost hint knows what was wanted; those of causes would only argue with it.
-    if let Some(hint) = outermost {
+    if let Some(hint) = hint {
         text.push_str(&format!("hint: {hint}\n"));
     }
     text

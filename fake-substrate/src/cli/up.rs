@@ -19,7 +19,7 @@ use fake_substrate::substrate::{self, Order, Substrate, SubstrateError};
 use fake_substrate::until::Budget;
 
 use super::undo::Before;
-use super::{CliError, Site, answer, storage};
+use super::{CliError, Site, answer, page, storage};
 
 #[derive(Debug, Args)]
 pub(crate) struct Up {
@@ -32,6 +32,9 @@ pub(crate) struct Up {
     /// Where to find it on localhost; 5432 for a new machine
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
+    /// Without the page on localhost
+    #[arg(long)]
+    no_page: bool,
     #[command(flatten)]
     size: Size,
     #[command(flatten)]
@@ -126,6 +129,9 @@ impl Up {
                 machine
             }
         };
+        if !self.no_page {
+            page::ensure(site).await;
+        }
         ready(site, &machine).await
     }
 
@@ -328,6 +334,9 @@ pub(super) async fn ready(site: &Site, machine: &Machine) -> Result<(), CliError
     let took = took.as_secs_f64();
     site.progress
         .step(&format!("Machine {name} is ready (waited {took:.1} s)"));
+    if let Some(url) = page::url(site) {
+        site.progress.step(&format!("Page: {url}"));
+    }
     site.progress.step(&format!("Past the pooler: {direct}"));
     site.progress.step("Through the pooler:");
     answer(&pooled)

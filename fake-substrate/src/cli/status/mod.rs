@@ -16,7 +16,7 @@ use fake_substrate::machine::state::State;
 use fake_substrate::machine::{Machine, View};
 use fake_substrate::substrate::{self, S3, Substrate, SubstrateError};
 
-use super::{CliError, Site, answer};
+use super::{CliError, Site, answer, page};
 use volumes::{HostLine, VolumeLine};
 
 #[derive(Debug, Args)]
@@ -31,6 +31,8 @@ struct Everything {
     substrate: String,
     /// `null` when there is none, `false` when it does not answer.
     running: Option<bool>,
+    /// Where its page is; `null` when nobody serves it.
+    page: Option<String>,
     /// `null` when it does not run.
     s3: Option<S3Line>,
     /// What is broken on purpose.
@@ -125,6 +127,7 @@ async fn gather(site: &Site) -> Result<Everything, CliError> {
     Ok(Everything {
         substrate: substrate.to_string(),
         running,
+        page: page::url(site),
         s3,
         faults,
         volumes: volumes
@@ -225,6 +228,9 @@ impl Everything {
                 s3.machine_endpoint,
                 s3.machine_tls_endpoint
             ));
+        }
+        if let Some(page) = &self.page {
+            parts[0].push_str(&format!("\npage: {page}"));
         }
         for Standing { id, fault, .. } in &self.faults {
             parts[0].push_str(&format!("\nfault {id}: {fault}"));

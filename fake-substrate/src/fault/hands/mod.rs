@@ -103,7 +103,8 @@ impl Hands {
         }
     }
 
-    pub(super) async fn heal_if_standing(&self, id: u32) -> Result<(), FaultError> {
+    /// The same, if it has not ended by itself.
+    pub(crate) async fn heal_if_standing(&self, id: u32) -> Result<(), FaultError> {
         match self.standing(id).await? {
             Some(standing) => self.heal(&standing).await,
             None => Ok(()),
