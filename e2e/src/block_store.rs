@@ -163,6 +163,11 @@ impl BlockStore<'_> {
         self.born(name, BYTES, None, false).await
     }
 
+    /// Makes a volume of zeroes of so many bytes.
+    pub async fn create_raw(&self, name: &str, bytes: u64) -> Result<Volume<'_>> {
+        self.born(name, bytes, None, false).await
+    }
+
     /// Makes a volume of zeroes that never goes to object storage.
     pub async fn create_ephemeral(&self, name: &str) -> Result<Volume<'_>> {
         self.born(name, BYTES, None, true).await
@@ -281,6 +286,18 @@ impl<'a> Volume<'a> {
         Ok(client.rehome_volume(&self.name).await?)
     }
 
+    /// Waits until its writes wait for object storage.
+    pub async fn holds_back_writes(&self) -> Result<()> {
+        until(budget::COMES_BACK, "writes wait", async || {
+            let report = self.report().await?;
+            Ok(match report.writes_wait {
+                true => Look::Found(()),
+                false => Look::NotYet(format!("{report:?}")),
+            })
+        })
+        .await
+    }
+
     /// What the store knows of it.
     pub async fn report(&self) -> Result<VolumeReport> {
         Ok(self.store.client().await?.volume(&self.name).await?)
@@ -292,6 +309,15 @@ impl Disk<'_> {
     pub async fn write(&self, letter: char, blocks: usize) -> Result<()> {
         self.run(&format!(
             "tr '\\0' {letter} </dev/zero | dd of={VDB} bs={BLOCK} count={blocks} iflag=fullblock oflag=direct"
+        ))
+        .await
+        .map(drop)
+    }
+
+    /// Writes so many MiB of letters, past the page cache.
+    pub async fn write_megabytes(&self, count: usize) -> Result<()> {
+        self.run(&format!(
+            "tr '\\0' a </dev/zero | dd of={VDB} bs=1M count={count} iflag=fullblock oflag=direct"
         ))
         .await
         .map(drop)

@@ -1,7 +1,8 @@
 //! Block volumes on the real stack: a kernel's block layer, a loop device, FUSE, the store.
 
 use anyhow::{bail, ensure};
-use e2e::{Outcome, scenario};
+use e2e::until::within;
+use e2e::{Operation, Outcome, budget, scenario};
 
 const BLOCKS: usize = 64;
 
@@ -217,6 +218,40 @@ async fn a_host_whose_volume_was_taken_over_is_fenced() -> Outcome {
         taken.flush_point().await?;
         let blocks = new_disk.read(2).await?;
         ensure!(blocks == "ca", "{blocks}");
+        Ok(())
+    })
+    .await
+}
+
+/// Object storage refuses: a guest goes on until 512 MiB are at stake, then its writes wait instead of putting
+/// more at stake, while its FLUSH and its reads are answered; when object storage is back they go on.
+#[tokio::test]
+async fn writes_wait_when_object_storage_takes_nothing_and_go_on_when_it_does() -> Outcome {
+    scenario(async |world| {
+        const PIECES: usize = 640;
+        let store = world.block_store().await?;
+        let volume = store.create_raw("db", 1 << 30).await?;
+        let disk = volume.attach().await?;
+        let s3 = world.s3().await?;
+        let refused = s3.refuse(Operation::Put).of("*/packs/*").start().await?;
+        let writing = disk.write_megabytes(PIECES);
+        let story = async {
+            volume.holds_back_writes().await?;
+            within(budget::SOON, "a read beside waiting writes", disk.read(1)).await??;
+            within(budget::SOON, "a FLUSH beside waiting writes", disk.flush()).await??;
+            let at_stake = volume.report().await?.dirty_bytes;
+            ensure!(at_stake < 520 << 20, "{at_stake} bytes at stake");
+            refused.heal().await?;
+            Ok(())
+        };
+        let (written, told) = tokio::join!(writing, story);
+        told?;
+        written?;
+        volume.flush_point().await?;
+        ensure!(
+            !volume.report().await?.writes_wait,
+            "nothing is at stake any more"
+        );
         Ok(())
     })
     .await

@@ -141,6 +141,8 @@ pub struct VolumeReport {
     pub unsynced_blocks: u64,
     /// What the loss of the host would take: bytes written since the flush point.
     pub dirty_bytes: u64,
+    /// That is so much that writes wait for object storage.
+    pub writes_wait: bool,
     /// What the loss of the host falls back to.
     pub flush_point: Option<FlushPointReport>,
     /// When it may be destroyed by itself, milliseconds of the Unix epoch.

@@ -179,6 +179,7 @@ mod tests {
             device: None,
             unsynced_blocks: 0,
             dirty_bytes: 8192,
+            writes_wait: false,
             flush_point: sequence.map(|sequence| FlushPointReport {
                 generation: 1,
                 sequence,

@@ -75,6 +75,7 @@ async fn list(State(desk): Shared) -> Answer<Vec<VolumeReport>> {
     });
     for report in &mut reports {
         report.device = desk.disks.device(&report.name).await;
+        report.writes_wait = desk.host.holds_back(&report.name);
     }
     Ok(Json(reports))
 }
@@ -86,6 +87,7 @@ async fn one(State(desk): Shared, name: Named) -> Answer<VolumeReport> {
         .with_books(|books| Ok(report(books, books.volume(&name)?)));
     let mut report = found.map_err(|error: Refused| BlockStoreError::Host(error.into()))?;
     report.device = desk.disks.device(&name).await;
+    report.writes_wait = desk.host.holds_back(&name);
     Ok(Json(report))
 }
 
@@ -99,7 +101,7 @@ fn report(books: &Store, volume: &Volume) -> VolumeReport {
                 (false, None) => VolumeStanding::Detached,
             };
             let unsynced = here.disk.unsynced().len() as u64;
-            (standing, &here.flushed, unsynced, here.disk.dirty())
+            (standing, &here.flushed, unsynced, here.at_stake())
         }
     };
     VolumeReport {
@@ -110,6 +112,7 @@ fn report(books: &Store, volume: &Volume) -> VolumeReport {
         children: books.children(&volume.meta.name),
         standing,
         device: None,
+        writes_wait: false,
         unsynced_blocks: unsynced,
         dirty_bytes: dirty * BLOCK_BYTES,
         flush_point: (flushed.sequence > 0).then_some(FlushPointReport {

@@ -17,8 +17,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use fuser::{
     BackgroundSession, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags,
-    Generation, INodeNo, KernelConfig, LockOwner, MountOption, OpenFlags, ReplyAttr, ReplyData,
-    ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyWrite, Request, Session, WriteFlags,
+    Generation, INodeNo, InitFlags, KernelConfig, LockOwner, MountOption, OpenFlags, ReplyAttr,
+    ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyWrite, Request, Session,
+    WriteFlags,
 };
 
 use crate::volume::host::{Host, HostError};
@@ -27,6 +28,8 @@ use crate::volume::store::map::BLOCK_BYTES;
 
 /// The largest request: what the kernel sends in one piece by default.
 const LARGEST: u32 = 1 << 20;
+/// Requests that the kernel has open here at a time. A loop device has 128.
+const MOST_OPEN: u16 = 4096;
 const PUNCH_HOLE: i32 = 0x02;
 const ZERO_RANGE: i32 = 0x10;
 const KEEP_SIZE: i32 = 0x01;
@@ -69,7 +72,7 @@ pub fn mount(host: Arc<Host>, folder: &Path) -> io::Result<Mounted> {
     let front = Front {
         host,
         files: files.clone(),
-        told: Mutex::default(),
+        told: Arc::default(),
     };
     let session = Session::new(front, folder, &config)?.spawn()?;
     Ok(Mounted { session, files })
@@ -95,11 +98,13 @@ impl Mounted {
     }
 }
 
+/// Clones are the same front.
+#[derive(Clone)]
 struct Front {
     host: Arc<Host>,
     files: Files,
     /// Attachments whose failure was told; a dying guest asks a thousand times.
-    told: Mutex<BTreeSet<u64>>,
+    told: Arc<Mutex<BTreeSet<u64>>>,
 }
 
 impl Front {
@@ -127,6 +132,28 @@ impl Front {
             Errno::from_i32(error.errno() as i32)
         })
     }
+}
+
+impl Front {
+    fn write_now(&self, inode: INodeNo, offset: u64, data: &[u8], reply: ReplyWrite) {
+        match self.answer(inode, "write", |handle| {
+            self.host.write(handle, offset, data, false)
+        }) {
+            Ok(()) => reply.written(u32::try_from(data.len()).unwrap_or(u32::MAX)),
+            Err(error) => reply.error(error),
+        }
+    }
+
+    /// What waits for object storage does so on a thread of its own, or it would hold up every disk of
+    /// this host. How many there are is bounded by how many requests a kernel has open.
+    fn aside(&self, work: impl FnOnce(Self) + Send + 'static) {
+        let front = self.clone();
+        std::thread::spawn(move || work(front));
+    }
+}
+
+fn is_whole(bytes: u64) -> bool {
+    bytes.is_multiple_of(BLOCK_BYTES)
 }
 
 fn attributes(inode: INodeNo, kind: FileType, bytes: u64) -> FileAttr {
@@ -157,6 +184,14 @@ impl Filesystem for Front {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
         // The kernel takes the nearest value that it can do.
         config.set_max_write(LARGEST).ok();
+        // Without these a disk has one request open at a time, or sixteen with all others, and a write that
+        // waits for object storage would hold up the reads and the FLUSHes behind it.
+        config.set_max_background(MOST_OPEN).ok();
+        if config.add_capabilities(InitFlags::FUSE_ASYNC_DIO).is_err() {
+            tracing::warn!(
+                "this kernel has no asynchronous direct I/O for FUSE: a write that waits holds up its disk"
+            );
+        }
         Ok(())
     }
 
@@ -242,10 +277,18 @@ impl Filesystem for Front {
             Err(error) => return reply.error(error),
         };
         let mut buffer = vec![0; usize::try_from(size).unwrap_or_default()];
-        match self.answer(inode, "read", |handle| {
-            self.host.read(handle, offset, &mut buffer)
-        }) {
-            Ok(()) => reply.data(&buffer),
+        let here = self.answer(inode, "read", |handle| {
+            self.host.read_here(handle, offset, &mut buffer)
+        });
+        match here {
+            Ok(true) => reply.data(&buffer),
+            Ok(false) => self.aside(move |front| {
+                let read = |handle: &Handle| front.host.read(handle, offset, &mut buffer);
+                match front.answer(inode, "read", read) {
+                    Ok(()) => reply.data(&buffer),
+                    Err(error) => reply.error(error),
+                }
+            }),
             Err(error) => reply.error(error),
         }
     }
@@ -262,10 +305,15 @@ impl Filesystem for Front {
         _owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        match self.answer(inode, "write", |handle| {
-            self.host.write(handle, offset, data, false)
-        }) {
-            Ok(()) => reply.written(u32::try_from(data.len()).unwrap_or(u32::MAX)),
+        match self.answer(inode, "write", |handle| self.host.has_room(handle)) {
+            // A part of a block keeps the rest of it, which may have to be fetched.
+            Ok(true) if is_whole(offset) && is_whole(data.len() as u64) => {
+                self.write_now(inode, offset, data, reply);
+            }
+            Ok(_) => {
+                let data = data.to_vec();
+                self.aside(move |front| front.write_now(inode, offset, &data, reply));
+            }
             Err(error) => reply.error(error),
         }
     }
@@ -309,10 +357,16 @@ impl Filesystem for Front {
         if ![PUNCH_HOLE | KEEP_SIZE, ZERO_RANGE | KEEP_SIZE, ZERO_RANGE].contains(&mode) {
             return reply.error(Errno::EOPNOTSUPP);
         }
-        let zero = |handle: &Handle| self.host.zero(handle, offset, length, false);
-        match self.answer(inode, "discard", zero) {
-            Ok(()) => reply.ok(),
-            Err(error) => reply.error(error),
+        let discard = move |front: Self| {
+            let zero = |handle: &Handle| front.host.zero(handle, offset, length, false);
+            match front.answer(inode, "discard", zero) {
+                Ok(()) => reply.ok(),
+                Err(error) => reply.error(error),
+            }
+        };
+        match self.answer(inode, "discard", |handle| self.host.has_room(handle)) {
+            Ok(true) => discard(self.clone()),
+            Ok(false) | Err(_) => self.aside(discard),
         }
     }
 }

@@ -23,12 +23,30 @@ pub(super) enum Attempt<T> {
 impl Host {
     /// Fills `buffer` from `offset`.
     pub fn read(&self, handle: &Handle, offset: u64, buffer: &mut [u8]) -> Result<(), HostError> {
-        self.attempt(|| {
-            let books = self.books();
-            let disk = books.disk(handle)?;
-            in_range(handle, disk.current().blocks(), offset, buffer.len() as u64)?;
-            self.try_read(&books, offset, buffer, |block| disk.current().get(block))
-        })
+        self.attempt(|| self.attempt_read(handle, offset, buffer))
+    }
+
+    /// The same when nothing has to be fetched for it; `false`, and nothing is read, otherwise.
+    pub fn read_here(
+        &self,
+        handle: &Handle,
+        offset: u64,
+        buffer: &mut [u8],
+    ) -> Result<bool, HostError> {
+        let attempt = self.attempt_read(handle, offset, buffer)?;
+        Ok(matches!(attempt, Attempt::Done(())))
+    }
+
+    fn attempt_read(
+        &self,
+        handle: &Handle,
+        offset: u64,
+        buffer: &mut [u8],
+    ) -> Result<Attempt<()>, HostError> {
+        let books = self.books();
+        let disk = books.disk(handle)?;
+        in_range(handle, disk.current().blocks(), offset, buffer.len() as u64)?;
+        self.try_read(&books, offset, buffer, |block| disk.current().get(block))
     }
 
     /// Writes `data` at `offset` into the volatile cache; with `fua` it is durable on return.
@@ -43,6 +61,7 @@ impl Host {
             return Ok(());
         }
         self.checked(handle, offset, data.len() as u64)?;
+        self.wait_for_room(handle)?;
         let (first, last) = blocks(offset, data.len());
         let mut whole = vec![0; (last - first + 1) as usize * BLOCK];
         let from = within(offset);
@@ -76,6 +95,7 @@ impl Host {
         fua: bool,
     ) -> Result<(), HostError> {
         self.checked(handle, offset, length)?;
+        self.wait_for_room(handle)?;
         let end = offset + length;
         let first_whole = offset.next_multiple_of(BLOCK_BYTES);
         let end_whole = end - end % BLOCK_BYTES;

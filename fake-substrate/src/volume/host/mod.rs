@@ -10,6 +10,7 @@ mod error;
 mod io;
 mod power;
 mod rehome;
+mod room;
 mod write_behind;
 
 #[cfg(test)]
@@ -23,6 +24,7 @@ use crate::volume::VolumeName;
 use crate::volume::backing::{Arena, Journal, Objects};
 use crate::volume::store::codec::{self, Damaged};
 use crate::volume::store::decide::{Children, NewVolume};
+use crate::volume::store::flush::MOST_AT_STAKE;
 use crate::volume::store::record::Record;
 use crate::volume::store::refused::Refused;
 use crate::volume::store::root::root_key;
@@ -61,6 +63,8 @@ pub struct Host {
     fetching: Mutex<()>,
     arena: Box<dyn Arena>,
     objects: Arc<dyn Objects>,
+    room: room::Room,
+    most_at_stake: u64,
 }
 
 impl std::fmt::Debug for Host {
@@ -106,6 +110,8 @@ impl Host {
             fetching: Mutex::new(()),
             arena,
             objects,
+            room: room::Room::default(),
+            most_at_stake: MOST_AT_STAKE,
         };
         host.checkpoint()?;
         Ok(host)
@@ -132,10 +138,16 @@ impl Host {
 
     /// Writes a change down, then makes it.
     fn change(&self, books: &mut Store, batch: Vec<Record>) -> Result<(), HostError> {
+        let ends_waiting = !matches!(batch[..], [Record::Sync { .. }]);
         let frame = seal(&batch)?;
         let appended = locked(&self.journal).append(&frame);
         appended.map_err(HostError::local("write", "journal"))?;
-        Ok(books.apply(batch)?)
+        let applied = books.apply(batch);
+        // Anything but a guest's own FLUSH may have ended an attachment or made room.
+        if ends_waiting {
+            self.room.look_again();
+        }
+        Ok(applied?)
     }
 
     /// Writes the journal anew, as short as it can be.
@@ -221,7 +233,9 @@ impl Host {
 
     /// Ends the attachment.
     pub fn detach(&self, name: &VolumeName) -> Result<(), HostError> {
-        Ok(self.books_mut().detach(name)?)
+        let detached = self.books_mut().detach(name);
+        self.room.look_again();
+        Ok(detached?)
     }
 
     /// This host is gone, as far as the volume is concerned.

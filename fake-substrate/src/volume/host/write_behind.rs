@@ -198,6 +198,8 @@ impl Host {
         books.is_flushing(job)?;
         self.change(&mut books, vec![record])?;
         books.end_flush(job);
+        drop(books);
+        self.room.look_again();
         Ok(point)
     }
 

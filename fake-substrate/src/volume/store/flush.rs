@@ -31,6 +31,11 @@ impl Policy {
     }
 }
 
+/// So many blocks of a volume are not in object storage at most, 512 MiB, a write for each thread of its
+/// guest aside: then writes wait. Far from what ordinary slowness leads to, near enough that the write-behind
+/// window is more than a wish.
+pub const MOST_AT_STAKE: u64 = 8 * Policy::PLATFORM.blocks;
+
 /// More tables than this behind one root are written as one, so that a rehome reads few objects.
 const MOST_TABLES: usize = 32;
 

@@ -97,8 +97,16 @@ pub struct Here {
     pub fenced: bool,
     /// What the flush point is a snapshot of, if this process took it.
     base: Option<BlockMap>,
-    /// The snapshot that is on its way.
-    flushing: Option<BlockMap>,
+    /// The snapshot that is on its way, and how many blocks were dirty in it.
+    flushing: Option<(BlockMap, u64)>,
+}
+
+impl Here {
+    /// Blocks written since the flush point.
+    pub fn at_stake(&self) -> u64 {
+        let on_their_way = self.flushing.as_ref().map_or(0, |(_map, dirty)| *dirty);
+        self.disk.dirty() + on_their_way
+    }
 }
 
 /// Every volume of one host.
@@ -217,6 +225,16 @@ impl Store {
         }
     }
 
+    /// Blocks behind an attachment that the loss of the host would take and that count: written since the
+    /// flush point, those on their way included. Of an ephemeral volume nothing counts.
+    pub fn at_stake(&self, handle: &Handle) -> Result<u64, Refused> {
+        self.disk(handle)?;
+        match self.volume(&handle.volume)?.meta.ephemeral {
+            true => Ok(0),
+            false => Ok(self.here(&handle.volume)?.at_stake()),
+        }
+    }
+
     /// Takes completed writes into the volatile cache.
     pub fn write(
         &mut self,
@@ -252,7 +270,7 @@ impl Store {
         }
         volume.dirty_since_ms = None;
         let (map, dirty) = here.disk.snapshot_for_flush();
-        here.flushing = Some(map.clone());
+        here.flushing = Some((map.clone(), dirty));
         Ok(Some(Job {
             meta,
             before: here.flushed.clone(),
@@ -337,7 +355,8 @@ impl Store {
                 })
         };
         let maps = heres().flat_map(|here| {
-            let snapshots = [&here.base, &here.flushing].into_iter().flatten();
+            let flushing = here.flushing.as_ref().map(|(map, _dirty)| map);
+            let snapshots = here.base.iter().chain(flushing);
             snapshots.chain([here.disk.current(), here.disk.synced()])
         });
         let versions = heres().flat_map(|here| here.disk.unsynced().values().flatten().copied());
@@ -352,7 +371,8 @@ impl Store {
                 continue;
             };
             let maps = [here.disk.current(), here.disk.synced()].into_iter();
-            for map in maps.chain(&here.base).chain(&here.flushing) {
+            let flushing = here.flushing.as_ref().map(|(map, _dirty)| map);
+            for map in maps.chain(&here.base).chain(flushing) {
                 packs.extend(self.slots.packs_of(map));
             }
             let versions = here.disk.unsynced().values().flatten();

@@ -11,6 +11,7 @@ pub(super) struct Flight {
     pub(super) volume: usize,
     pub(super) job: Job,
     pub(super) snapshot: State,
+    pub(super) at_stake: u64,
     pub(super) uploaded: Option<(Plan, String)>,
 }
 
@@ -28,6 +29,7 @@ impl Story {
                 volume,
                 job,
                 snapshot,
+                at_stake: self.promises[&volume].at_stake,
                 uploaded: None,
             });
         }
@@ -59,7 +61,9 @@ impl Story {
         if let Some(flight) = self.flight.take_if(|flight| flight.uploaded.is_some()) {
             let (plan, tag) = flight.uploaded.unwrap();
             // Overtaken is fine: the root has moved all the same.
-            self.host.commit(&flight.job, plan, tag).ok();
+            if self.host.commit(&flight.job, plan, tag).is_ok() {
+                self.promises.get_mut(&flight.volume).unwrap().at_stake -= flight.at_stake;
+            }
         }
     }
 
@@ -77,7 +81,10 @@ impl Story {
         let flushed = self.host.flush_point(&name(volume), self.now_ms);
         let current = self.local(volume).map(|local| local.current);
         match (flushed, current) {
-            (Ok(Some(_)), Some(current)) => self.moved(volume, current),
+            (Ok(Some(_)), Some(current)) => {
+                self.moved(volume, current);
+                self.promises.get_mut(&volume).unwrap().at_stake = 0;
+            }
             (Ok(None), Some(current)) => {
                 assert!(self.promises[&volume].points.contains(&Some(current)));
             }
@@ -107,6 +114,7 @@ impl Story {
                 promise.points.push(Some(local.current));
             } else {
                 promise.points = vec![Some(local.current)];
+                promise.at_stake = 0;
             }
         }
     }

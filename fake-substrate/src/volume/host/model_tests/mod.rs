@@ -28,6 +28,11 @@ const SECTOR: usize = 512;
 const SECTORS: usize = BLOCK / SECTOR;
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 
+/// Writes wait from here on; few, so that stories come to it.
+const MOST_AT_STAKE: u64 = 12;
+/// A write that begins below the bound may end above it.
+const LONGEST_WRITE: u64 = 3;
+
 /// One number per sector: which write it shows. 0 is a sector that nobody wrote.
 type Content = [u32; SECTORS];
 type State = [Content; BLOCKS.len()];
@@ -105,6 +110,7 @@ impl Story {
                 self.handles.remove(&volume);
                 if let Some(promise) = self.promises.get_mut(&volume) {
                     promise.here = None;
+                    promise.at_stake = 0;
                 }
             }
             Event::Rehome(volume) => self.rehome(volume),
@@ -154,6 +160,7 @@ impl Story {
                     parent: None,
                     here: Some(Local::holding(State::default())),
                     points: vec![None],
+                    at_stake: 0,
                 };
                 assert!(self.promises.insert(volume, promise).is_none());
             }
@@ -166,6 +173,9 @@ impl Story {
 
     fn write(&mut self, volume: usize, span: Span, fua: bool, zeroes: u8) {
         if self.local(volume).is_none() {
+            return;
+        }
+        if !self.has_room(volume) {
             return;
         }
         self.written += 1;
@@ -187,10 +197,21 @@ impl Story {
         if self.local(volume).is_none() {
             return;
         }
+        if !self.has_room(volume) {
+            return;
+        }
         let handle = self.handle(volume);
         let bytes = (span.sectors * SECTOR) as u64;
         self.host.zero(&handle, span.offset(), bytes, fua).unwrap();
         self.has_written(volume, span, fua, |_block| 0);
+    }
+
+    /// Nobody else is there to make room, so the story does not wait for it.
+    fn has_room(&mut self, volume: usize) -> bool {
+        let handle = self.handle(volume);
+        let has_room = self.host.has_room(&handle).unwrap();
+        assert!(has_room || !self.promises[&volume].ephemeral);
+        has_room
     }
 
     fn has_written(&mut self, volume: usize, span: Span, fua: bool, number: impl Fn(usize) -> u32) {
@@ -201,12 +222,23 @@ impl Story {
             touched.push(block);
         }
         touched.dedup();
+        let at_stake = touched.iter().filter(|block| number(**block) != 0).count() as u64;
         for block in touched {
             local.unsynced[block].push(local.current[block]);
             if fua {
                 local.sync(block);
             }
         }
+        let promise = self.promises.get_mut(&volume).unwrap();
+        // Zeroes over zeroes write nothing, and what wrote nothing may be told again and again.
+        if !promise.ephemeral {
+            promise.at_stake += at_stake;
+        }
+        assert!(
+            promise.at_stake < MOST_AT_STAKE + LONGEST_WRITE,
+            "{} blocks at stake",
+            promise.at_stake
+        );
     }
 
     fn fork(&mut self, parent: usize, child: usize, ephemeral: bool) {
@@ -239,6 +271,7 @@ impl Story {
             parent: Some(parent),
             here: Some(Local::holding(state)),
             points: vec![None],
+            at_stake: 0,
         };
         assert!(self.promises.insert(child, promise).is_none());
     }
@@ -289,6 +322,7 @@ impl Story {
             "{state:?} is no flush point of {promise:?}"
         );
         promise.points = vec![Some(state)];
+        promise.at_stake = 0;
         promise.here = Some(Local::holding(state));
     }
 
@@ -328,6 +362,7 @@ impl Story {
         self.flight = None;
         self.host = open(&self.arena, &self.journal, &self.objects);
         for promise in self.promises.values_mut() {
+            promise.at_stake = 0;
             if let Some(local) = &mut promise.here {
                 *local = Local::holding(local.synced);
             }
@@ -406,6 +441,7 @@ fn open(arena: &MemoryArena, journal: &MemoryJournal, objects: &MemoryObjects) -
         7,
     )
     .unwrap()
+    .bounded(MOST_AT_STAKE)
 }
 
 proptest! {

@@ -11,6 +11,8 @@ pub(super) struct Promise {
     /// What the flush point may be, `None` for none at all. Several while an answer of object storage
     /// is missing.
     pub(super) points: Vec<Option<State>>,
+    /// Blocks that the loss of the host would take. What a killed process had written is not counted.
+    pub(super) at_stake: u64,
 }
 
 #[derive(Debug, Clone)]
