@@ -12,7 +12,7 @@ use fake_substrate::fault::{
     self, ClockFault, NewFault, Offset, Partition, Party, Standing, VolumeFault, VolumeTrouble,
 };
 use fake_substrate::link::fault::{LinkFault, LinkTrouble};
-use fake_substrate::machine::size::Memory;
+use fake_substrate::machine::size::Room;
 use fake_substrate::mmds::fault::{Garbage, MmdsFault, MmdsTrouble};
 use fake_substrate::names::MachineName;
 use fake_substrate::s3::faults::{Glob, Operation, S3Fault, Verdict};
@@ -78,7 +78,7 @@ pub(crate) enum Volume {
         machine: MachineName,
         /// How much is left, as in 1m
         #[arg(long)]
-        leave: Option<Memory>,
+        leave: Option<Room>,
     },
 }
 
@@ -225,7 +225,7 @@ impl Add {
                 (fault::Fault::Clock(clock), None)
             }
             Self::Volume(Volume::Full { machine, leave }) => {
-                let leave = leave.map_or(0, Memory::bytes);
+                let leave = leave.map_or(0, Room::bytes);
                 let volume = VolumeFault {
                     machine: machine.to_string(),
                     trouble: VolumeTrouble::Full { leave },

@@ -62,6 +62,17 @@ impl fmt::Display for DiskSize {
     }
 }
 
+/// Room on a volume in bytes; as little as one likes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room(u64);
+
+impl Room {
+    /// In bytes.
+    pub const fn bytes(self) -> u64 {
+        self.0
+    }
+}
+
 /// Virtual processors, in thousandths: Docker and the cgroup both take fractions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cpus {
@@ -125,6 +136,12 @@ pub enum InvalidSize {
         /// What was written.
         given: String,
     },
+    /// Not an amount of room.
+    #[error("{given:?} is no room on a volume\nHINT: write 1m or 2g")]
+    Room {
+        /// What was written.
+        given: String,
+    },
     /// Not a number of processors, or too small.
     #[error(
         "{given:?} is not a number of processors\nHINT: write 2 or 0.5; the least is {}",
@@ -174,6 +191,16 @@ impl FromStr for DiskSize {
     }
 }
 
+impl FromStr for Room {
+    type Err = InvalidSize;
+
+    fn from_str(given: &str) -> Result<Self, InvalidSize> {
+        bytes(given).map(Self).ok_or_else(|| InvalidSize::Room {
+            given: given.to_owned(),
+        })
+    }
+}
+
 impl FromStr for Cpus {
     type Err = InvalidSize;
 
@@ -202,7 +229,7 @@ impl FromStr for Cpus {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cpus, DiskSize, Memory};
+    use super::{Cpus, DiskSize, Memory, Room};
     use proptest::prelude::{ProptestConfig, any, proptest};
 
     #[test]
@@ -226,6 +253,14 @@ mod tests {
         ] {
             assert!(bad.parse::<Memory>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn room_may_be_as_little_as_one_likes() {
+        for (text, bytes) in [("0m", 0), ("1m", 1 << 20), ("2g", 2 << 30)] {
+            assert_eq!(text.parse::<Room>().unwrap().bytes(), bytes);
+        }
+        assert!("1".parse::<Room>().is_err());
     }
 
     #[test]
