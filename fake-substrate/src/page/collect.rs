@@ -9,9 +9,10 @@ use serde_json::json;
 use super::feed::Feed;
 use super::snapshot::{Account, Machine, Place, Service, Snapshot, Storage, Volume};
 use crate::admin::{AdminClient, KeptLine, VolumeReport};
-use crate::docker::{self, Docker};
+use crate::backend::Backend;
+use crate::docker::Docker;
 use crate::hosts::Hosts;
-use crate::labels;
+use crate::labels::{self, Labels};
 use crate::machine::metadata::Login;
 use crate::machine::state::State;
 use crate::machine::{self, View};
@@ -68,10 +69,11 @@ pub(super) async fn snapshot(docker: &Docker, name: &SubstrateName, told: &mut T
             Vec::new()
         }
     };
-    let folders = volumes.iter().map(|found| folder(found, name, &views));
-    let mut volumes: Vec<Volume> = folders.collect();
-    volumes.extend(disks(docker, name, &views).await);
-    volumes.sort_by(|one, other| one.machine.cmp(&other.machine));
+    let placed = placed(docker, name).await;
+    let volumes = volumes
+        .iter()
+        .map(|found| volume(&found.labels, &views, &placed))
+        .collect();
     let looks = views.into_iter().map(|view| {
         let before = told.get(&view.name);
         machine(reached, view, before)
@@ -94,63 +96,44 @@ fn said(error: &dyn std::error::Error) -> String {
     telling::Told::of(error).what
 }
 
-fn folder(found: &docker::volume::Volume, name: &SubstrateName, views: &[View]) -> Volume {
-    let label = |key: &str| found.labels.get(key).cloned();
-    let in_use = |view: &View| name.machine_volume(&view.name) == found.name;
-    Volume {
-        machine: label(labels::MACHINE).unwrap_or_default(),
-        parent: label(labels::PARENT),
-        place: Place::Folder {
-            in_use: views.iter().any(in_use),
-            instance: label(labels::INSTANCE),
-        },
-    }
-}
-
-/// The volumes that the hosts tell of, and those of machines whose host tells nothing any more.
-async fn disks(docker: &Docker, name: &SubstrateName, views: &[View]) -> Vec<Volume> {
+/// What the hosts tell of their volumes. Best effort: one that does not answer leaves its volumes
+/// nowhere.
+async fn placed(docker: &Docker, name: &SubstrateName) -> Vec<(HostName, VolumeReport)> {
     let hosts = Hosts::of(docker, name);
-    // Best effort: where Docker does not answer, that is told already.
-    let names = hosts.names().await.unwrap_or_default();
-    let mut volumes = Vec::new();
-    for host in &names {
-        // A host that does not run, or not answer, leaves its volumes unknown.
-        let Ok(running) = hosts.running(host).await else {
-            continue;
-        };
-        let reports = running.store.volumes().await.unwrap_or_default();
-        volumes.extend(reports.into_iter().map(|report| disk(host, report)));
-    }
-    for view in views {
-        let Some(host) = view.disk.host().filter(|_| view.state == State::Lost) else {
-            continue;
-        };
-        if volumes
-            .iter()
-            .all(|known| known.machine != view.name.as_str())
-        {
-            volumes.push(Volume {
-                machine: view.name.to_string(),
-                parent: None,
-                place: Place::Lost {
-                    host: host.to_string(),
-                },
-            });
+    let mut placed = Vec::new();
+    for host in hosts.names().await.unwrap_or_default() {
+        if let Ok(running) = hosts.running(&host).await {
+            let reports = running.store.volumes().await.unwrap_or_default();
+            placed.extend(reports.into_iter().map(|report| (host.clone(), report)));
         }
     }
-    volumes
+    placed
 }
 
-fn disk(host: &HostName, report: VolumeReport) -> Volume {
-    Volume {
-        machine: report.name.to_string(),
-        parent: report.parent.map(|parent| parent.to_string()),
-        place: Place::Host {
-            host: host.to_string(),
+fn volume(labels: &Labels, views: &[View], placed: &[(HostName, VolumeReport)]) -> Volume {
+    let label = |key: &str| labels.get(key).cloned();
+    let machine = label(labels::MACHINE).unwrap_or_default();
+    let its = placed
+        .iter()
+        .find(|(_, report)| report.name.as_str() == machine);
+    let place = match (Backend::of(labels), its) {
+        (Backend::Copy, _) => Place::Folder {
+            in_use: views.iter().any(|view| view.name.as_str() == machine),
+        },
+        (Backend::Block, None) => Place::Nowhere,
+        (Backend::Block, Some((host, report))) => Place::Host {
+            host: host.clone(),
             standing: report.standing,
+            ephemeral: report.ephemeral,
             flush_point_ms: report.flush_point.map(|point| point.at_ms),
             dirty_bytes: report.dirty_bytes,
         },
+    };
+    Volume {
+        machine,
+        instance: label(labels::INSTANCE),
+        parent: label(labels::PARENT),
+        place,
     }
 }
 
@@ -270,7 +253,56 @@ pub(super) fn held(feed: &std::sync::Mutex<Feed>) -> std::sync::MutexGuard<'_, F
 mod tests {
     use wire::rpc::Health;
 
-    use super::{ASKED_EVERY, Account, still_good};
+    use super::{ASKED_EVERY, Account, Labels, Place, labels, still_good, volume};
+    use crate::admin::{FlushPointReport, VolumeReport, VolumeStanding};
+
+    /// A block volume has a Docker volume too, with nothing on it but its labels.
+    #[test]
+    fn a_block_volume_is_where_its_host_says_and_nowhere_without_one() {
+        let labels: Labels = [
+            (labels::MACHINE, "db"),
+            (labels::BACKEND, "block"),
+            (labels::PARENT, "parent"),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into();
+        let report = VolumeReport {
+            name: "db".parse().unwrap(),
+            bytes: 1 << 30,
+            ephemeral: false,
+            parent: None,
+            children: Vec::new(),
+            standing: VolumeStanding::Attached,
+            device: None,
+            unsynced_blocks: 0,
+            dirty_bytes: 8192,
+            flush_point: Some(FlushPointReport {
+                generation: 1,
+                sequence: 2,
+                at_ms: 3,
+            }),
+            expires_ms: None,
+        };
+        let host = "host-1".parse().unwrap();
+        let seen = volume(&labels, &[], &[(host, report)]);
+        assert_eq!(seen.parent.as_deref(), Some("parent"));
+        let Place::Host {
+            host,
+            dirty_bytes,
+            flush_point_ms,
+            ..
+        } = seen.place
+        else {
+            panic!("{seen:?}")
+        };
+        assert_eq!(
+            (host.as_str(), dirty_bytes, flush_point_ms),
+            ("host-1", 8192, Some(3))
+        );
+        assert_eq!(volume(&labels, &[], &[]).place, Place::Nowhere);
+        let folder = volume(&Labels::new(), &[], &[]);
+        assert_eq!(folder.place, Place::Folder { in_use: false });
+    }
 
     fn told(state: &str) -> Account {
         Account::Told(Box::new(Health {

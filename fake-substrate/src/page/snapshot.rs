@@ -6,6 +6,7 @@ use wire::rpc::{Health, Lifecycle};
 use crate::admin::{LinkReport, VolumeStanding};
 use crate::fault::Standing;
 use crate::machine::View;
+use crate::names::HostName;
 
 /// A substrate at one moment.
 #[derive(Debug, Clone)]
@@ -77,6 +78,8 @@ impl Account {
 pub(super) struct Volume {
     /// Whose it is.
     pub(super) machine: String,
+    /// The database on it.
+    pub(super) instance: Option<String>,
     /// The machine whose volume it began as a copy of.
     pub(super) parent: Option<String>,
     pub(super) place: Place,
@@ -86,20 +89,18 @@ pub(super) struct Volume {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Place {
     /// A folder of Docker's.
-    Folder {
-        in_use: bool,
-        /// The database on it.
-        instance: Option<String>,
-    },
+    Folder { in_use: bool },
     /// The disk of a host.
     Host {
-        host: String,
+        host: HostName,
         standing: VolumeStanding,
+        /// Never written to object storage.
+        ephemeral: bool,
         /// What losing the host falls back to, in milliseconds of the Unix epoch.
         flush_point_ms: Option<u64>,
         /// Bytes written since then.
         dirty_bytes: u64,
     },
-    /// Nowhere but in object storage, if there: its host is gone.
-    Lost { host: String },
+    /// A block volume that no host which answers has: object storage may have it.
+    Nowhere,
 }

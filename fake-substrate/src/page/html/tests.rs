@@ -97,10 +97,8 @@ fn what_a_machine_says_is_text_and_never_markup() {
     snapshot.volumes.push(Volume {
         machine: evil.to_owned(),
         parent: Some(evil.to_owned()),
-        place: Place::Folder {
-            in_use: false,
-            instance: Some(evil.to_owned()),
-        },
+        place: Place::Folder { in_use: false },
+        instance: Some(evil.to_owned()),
     });
     let html = whole(&snapshot);
     assert!(!html.contains("<script>alert"), "{html}");

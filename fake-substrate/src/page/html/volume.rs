@@ -21,6 +21,7 @@ pub(super) fn tree(volumes: &[Volume]) -> Markup {
                 tr {
                     th scope="col" { "Volume of" }
                     th scope="col" { "Where" }
+                    th scope="col" { "Instance" }
                     th scope="col" { "Flush point" }
                     th scope="col" { "Written since" }
                 }
@@ -40,26 +41,17 @@ fn row(depth: usize, volume: &Volume) -> Markup {
                 @if let Some(parent) = &volume.parent { " " span.of { "fork of " (parent) } }
             }
             td data-label="Where" { (place(&volume.place)) }
-            @match &volume.place {
-                Place::Host { flush_point_ms, dirty_bytes, .. } => {
-                    td data-label="Flush point" { (words::moment_or_unknown(*flush_point_ms)) }
-                    td data-label="Written since" { (words::bytes(*dirty_bytes)) }
-                }
-                Place::Folder { .. } | Place::Lost { .. } => {
-                    td data-label="Flush point" { (words::UNKNOWN) }
-                    td data-label="Written since" { (words::UNKNOWN) }
-                }
-            }
+            td data-label="Instance" { code { (words::or_unknown(volume.instance.as_ref())) } }
+            td data-label="Flush point" { (flush_point(&volume.place)) }
+            td data-label="Written since" { (written_since(&volume.place)) }
         }
     }
 }
 
 fn place(place: &Place) -> Markup {
     match place {
-        Place::Folder { in_use, instance } => html! {
-            "a folder, " @if *in_use { "in use" } @else { "unused" }
-            @if let Some(instance) = instance { ", " code { (instance) } }
-        },
+        Place::Folder { in_use: true } => html! { "a folder, in use" },
+        Place::Folder { in_use: false } => html! { "a folder, unused" },
         Place::Host { host, standing, .. } => html! {
             (host) ", "
             (match standing {
@@ -69,9 +61,31 @@ fn place(place: &Place) -> Markup {
                 VolumeStanding::Fenced => "taken over by another host",
             })
         },
-        Place::Lost { host } => {
-            html! { "in object storage, if it was flushed: " (host) " is gone" }
-        }
+        Place::Nowhere => html! { "on no host that answers; object storage may have it" },
+    }
+}
+
+fn flush_point(place: &Place) -> Markup {
+    match place {
+        Place::Host {
+            ephemeral: true, ..
+        } => html! { "never (ephemeral)" },
+        Place::Host {
+            flush_point_ms: None,
+            ..
+        } => html! { "not yet" },
+        Place::Host {
+            flush_point_ms: Some(at_ms),
+            ..
+        } => words::moment(*at_ms),
+        Place::Folder { .. } | Place::Nowhere => html! { (words::UNKNOWN) },
+    }
+}
+
+fn written_since(place: &Place) -> String {
+    match place {
+        Place::Host { dirty_bytes, .. } => words::bytes(*dirty_bytes),
+        Place::Folder { .. } | Place::Nowhere => words::UNKNOWN.to_owned(),
     }
 }
 
@@ -123,10 +137,8 @@ mod tests {
         Volume {
             machine: machine.to_owned(),
             parent: parent.map(str::to_owned),
-            place: Place::Folder {
-                in_use: true,
-                instance: None,
-            },
+            place: Place::Folder { in_use: true },
+            instance: None,
         }
     }
 

@@ -41,11 +41,6 @@ pub(super) fn moment(unix_ms: u64) -> Markup {
     }
 }
 
-/// The same for what may be unknown.
-pub(super) fn moment_or_unknown(unix_ms: Option<u64>) -> Markup {
-    unix_ms.map_or_else(|| html! { (UNKNOWN) }, moment)
-}
-
 /// The same for what a machine tells: in seconds, and it may not know.
 pub(super) fn told_moment(unix_s: Option<i64>) -> Markup {
     match unix_s.and_then(|seconds| u64::try_from(seconds).ok()) {
