@@ -276,6 +276,7 @@ mod tests {
             device: None,
             unsynced_blocks: 0,
             dirty_bytes: 8192,
+            writes_wait: false,
             flush_point: Some(FlushPointReport {
                 generation: 1,
                 sequence: 2,
