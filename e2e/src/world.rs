@@ -120,8 +120,13 @@ impl World {
             docker, substrate, ..
         } = self.site.as_ref();
         let name = substrate.name();
-        self.service.rm().await?;
         let ours = [labels::is(labels::SUBSTRATE, name.as_str())];
+        // Before the object storage: a kernel that reads from a disk whose blocks are there would wait for it.
+        let hosts = labels::is(labels::ROLE, labels::Role::Host.as_str());
+        for host in container::labelled(docker, &[ours[0].clone(), hosts]).await? {
+            container::remove(docker, &host.id).await?;
+        }
+        self.service.rm().await?;
         for client in container::labelled(docker, &ours).await? {
             container::remove(docker, &client.id).await?;
         }

@@ -20,7 +20,10 @@ pub struct Swept {
 pub async fn sweep(docker: &Docker) -> Result<Swept, DockerError> {
     let owned = [labels::OWNER.to_owned()];
     let mut swept = Swept::default();
-    for container in container::labelled(docker, &owned).await? {
+    let mut containers = container::labelled(docker, &owned).await?;
+    // Before the object storage: a kernel that reads from a disk whose blocks are there would wait for it.
+    containers.sort_by_key(|container| !is_host(&container.labels));
+    for container in containers {
         if is_orphaned(&container.labels) {
             container::remove(docker, &container.id).await?;
             swept.containers += 1;
@@ -39,6 +42,12 @@ pub async fn sweep(docker: &Docker) -> Result<Swept, DockerError> {
         }
     }
     Ok(swept)
+}
+
+fn is_host(labels: &Labels) -> bool {
+    labels
+        .get(labels::ROLE)
+        .is_some_and(|role| role == labels::Role::Host.as_str())
 }
 
 /// An owner that cannot be read says nothing, so it is left alone.
