@@ -55,6 +55,18 @@ pub async fn signal(docker: &Docker, name: &str, signal: &str) -> Result<(), Doc
     )))
 }
 
+/// SIGKILL of one that runs, and waits for its end. One that has ended by itself by then, as a machine does
+/// whose disk is gone, is fine.
+pub async fn kill(docker: &Docker, name: &str) -> Result<(), DockerError> {
+    if let Err(error) = signal(docker, name, "SIGKILL").await {
+        let seen = inspect(docker, name).await?;
+        if !seen.is_some_and(|seen| seen.state.has_ended()) {
+            return Err(error);
+        }
+    }
+    ended(docker, name).await
+}
+
 /// Stops every process in it where it stands, all at once.
 pub async fn pause(docker: &Docker, name: &str) -> Result<(), DockerError> {
     let paused = docker.pause_container(name).await;

@@ -51,8 +51,7 @@ impl Machine {
         let volume = hosts::volume_name(&self.name).map_err(HostError::from)?;
         let report = host.store.cut_power(&volume, cut).await;
         let report = report.map_err(HostError::from)?;
-        container::signal(&self.docker, &self.container(), "SIGKILL").await?;
-        container::ended(&self.docker, &self.container()).await?;
+        container::kill(&self.docker, &self.container()).await?;
         Ok(report)
     }
 

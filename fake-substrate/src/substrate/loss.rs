@@ -106,8 +106,7 @@ impl Substrate {
 
     async fn kill(&self, name: MachineName) -> Result<(), SubstrateError> {
         let name = self.name.machine_container(&name);
-        container::signal(&self.docker, &name, "SIGKILL").await?;
-        Ok(container::ended(&self.docker, &name).await?)
+        Ok(container::kill(&self.docker, &name).await?)
     }
 
     /// Brings a lost machine to another host and leaves it off: same settings, metadata and identity, its
