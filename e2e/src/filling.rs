@@ -33,6 +33,14 @@ done
 test "$(df --output=avail . | tail -n 1)" -lt 1024
 "#;
 
+const FORGET: &str = "rm -f PGDATA/global/pg_internal.init PGDATA/base/*/pg_internal.init";
+
+/// A backend that comes between the two writes a cache into the room that the old one left; there is
+/// none for the next.
+const STILL_FORGOTTEN: &str = r#"
+[ -n "$(ls PGDATA/global/pg_internal.init PGDATA/base/*/pg_internal.init 2>/dev/null)" ] || echo forgotten
+"#;
+
 /// A container that has the volume of `machine` mounted for as long as the world lives: memory is
 /// forgotten with its last mount, and a machine that is off has none. Not at the volume's own path,
 /// where the image has a folder that Docker would copy onto it.
@@ -58,11 +66,15 @@ impl Running {
         self.shell(FILL).await.map(drop)
     }
 
-    /// Takes away what backends keep of the catalogs, as any change of them does.
-    pub async fn forget_the_catalog_caches(&self) -> Result<()> {
-        let forget =
-            format!("rm -f {PGDATA}/global/pg_internal.init {PGDATA}/base/*/pg_internal.init");
-        self.shell(&forget).await.map(drop)
+    /// From now on not a byte is left on its volume, and what backends keep of the catalogs is gone, as
+    /// after any change of them.
+    pub async fn fill_volume_and_forget_the_catalogs(&self) -> Result<()> {
+        let script = format!("{FORGET}\n{FILL}\n{STILL_FORGOTTEN}").replace("PGDATA", PGDATA);
+        let awaited = format!("the volume of {} is full without the caches", self.name());
+        until_true(budget::SOON, awaited, async || {
+            Ok(self.shell(&script).await?.trim() == "forgotten")
+        })
+        .await
     }
 
     /// How many bytes are left on its volume.

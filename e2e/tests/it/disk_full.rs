@@ -125,8 +125,7 @@ async fn nobody_is_kept_out_of_a_volume_that_is_full() -> Outcome {
     scenario(async |world| {
         let db = with_a_small_volume(world).boot().await?;
         let postmaster = db.postmaster().await?;
-        db.fill_volume().await?;
-        db.forget_the_catalog_caches().await?;
+        db.fill_volume_and_forget_the_catalogs().await?;
 
         db.complains("part of the reserve file was given up so that sessions get in")
             .await?;
