@@ -55,6 +55,7 @@ mod rpc;
 mod running;
 mod scenario;
 mod search;
+pub mod soak;
 mod spec;
 mod sql;
 mod stopped;
