@@ -1,6 +1,7 @@
 //! Power cuts under load, as many as one has time for: no acknowledged commit may be lost in any.
 //! `docs/testing.md` has what is drawn, and what is looked at.
 
+use std::pin::pin;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -45,7 +46,7 @@ async fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match power_cuts(soak, signals.either()).await {
+    match power_cuts(soak, pin!(signals.either())).await {
         Ok(Ended::Kept) => ExitCode::SUCCESS,
         // As a shell tells of Ctrl-C.
         Ok(Ended::Interrupted) => ExitCode::from(130),

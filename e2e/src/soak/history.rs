@@ -13,8 +13,11 @@ pub(super) struct History {
     pub(super) writers: Vec<Writer>,
     /// The power goes when that many commits were acknowledged to all of them together.
     pub(super) commits: u64,
-    /// Bytes that are written beside the database and never flushed: a cache that has something to lose.
-    pub(super) unflushed: u64,
+    /// Whether somebody beside the database writes past the page cache and never flushes: a disk's cache that
+    /// has something to lose.
+    pub(super) neighbour: bool,
+    /// Whether a checkpoint is asked for right before the power goes, and nobody waits for it.
+    pub(super) checkpoint_last: bool,
     pub(super) seed_of_cut: u64,
     pub(super) tear: Tear,
 }
@@ -45,7 +48,8 @@ impl History {
         Self {
             writers: writers.collect(),
             commits: 100 + dice.below(601) as u64,
-            unflushed: (dice.below(9) as u64) << 20,
+            neighbour: dice.below(2) == 0,
+            checkpoint_last: dice.below(2) == 0,
             seed_of_cut: any(&mut dice),
             tear: [Tear::Block, Tear::Sector][dice.below(2)],
         }
@@ -127,9 +131,15 @@ mod tests {
                 Tear::Block => "blocks",
                 Tear::Sector => "sectors",
             });
-            seen.insert(match history.unflushed {
-                0 => "nothing unflushed",
-                _ => "something unflushed",
+            seen.insert(if history.neighbour {
+                "neighbour"
+            } else {
+                "alone"
+            });
+            seen.insert(if history.checkpoint_last {
+                "amid"
+            } else {
+                "any time"
             });
             for writer in &history.writers {
                 seen.insert(match writer.door {
@@ -144,7 +154,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(seen.len(), 10, "{seen:?}");
+        assert_eq!(seen.len(), 12, "{seen:?}");
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod load;
 mod round;
 mod verdict;
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use crate::stopwatch::Stopwatch;
 use crate::world::World;
 use book::Book;
 use round::{Left, Round};
+use verdict::Kept;
 
 /// Every so many rounds, and after the last one, all of the database is looked at.
 const CHECKED_EVERY: u64 = 20;
@@ -62,39 +64,37 @@ struct Played {
 /// Plays the rounds, and prints a line for each; takes everything away, also when it is interrupted.
 pub async fn power_cuts(
     soak: Soak,
-    interrupted: impl Future<Output = ()>,
+    interrupted: Pin<&mut dyn Future<Output = ()>>,
 ) -> Result<Ended, Failed> {
     let mut ended = Ended::Kept;
     scenario(async |world| {
+        let name = format!("{}-{}.ledger", soak.seed, std::process::id());
+        let book = Book::begin(&keep::root().join("power-cuts").join(name)).await?;
+        let book = Arc::new(book);
         let mut played = Played::default();
         let outcome = tokio::select! {
-            outcome = soak.play(world, &mut played) => outcome,
+            outcome = soak.play(&book, world, &mut played) => outcome,
             () = interrupted => {
                 ended = Ended::Interrupted;
                 Ok(())
             }
         };
-        println!("{}", played.summary());
-        outcome.and(played.verdict())
+        println!("{}", played.summary(outcome.is_err()));
+        let outcome = outcome.and(played.verdict());
+        match outcome {
+            Ok(()) => book.remove().await,
+            Err(error) => {
+                let kept = format!("the ledger is kept: {}", book.path().display());
+                Err(error.context(kept))
+            }
+        }
     })
     .await?;
     Ok(ended)
 }
 
 impl Soak {
-    async fn play(&self, world: &World, played: &mut Played) -> Result<()> {
-        let name = format!("{}-{}.ledger", self.seed, std::process::id());
-        let book = Book::begin(&keep::root().join("power-cuts").join(name)).await?;
-        let book = Arc::new(book);
-        let outcome = self.play_with(&book, world, played).await;
-        if outcome.is_ok() && played.verdict().is_ok() {
-            book.remove().await?;
-            return Ok(());
-        }
-        outcome.with_context(|| format!("the ledger is kept: {}", book.path().display()))
-    }
-
-    async fn play_with(&self, book: &Arc<Book>, world: &World, played: &mut Played) -> Result<()> {
+    async fn play(&self, book: &Arc<Book>, world: &World, played: &mut Played) -> Result<()> {
         let mut vm = world.vm("db").on_block_volume().boot().await?;
         if self.fsync_off {
             let session = vm.session(Door::Direct).await?;
@@ -107,8 +107,9 @@ impl Soak {
             let seed = self.seed.wrapping_add(nth);
             let watch = Stopwatch::start();
             let outcome = round::play(vm, number, seed, before, book).await;
-            let (again, round) = outcome.with_context(|| format!("round {number} seed {seed}"))?;
-            vm = again;
+            let (booted, round) = outcome
+                .with_context(|| format!("round {number} seed {seed} failed; {}", again(seed)))?;
+            vm = booted;
             println!("{round}; round {:.1} s", watch.elapsed().as_secs_f64());
             played.took.push(watch.elapsed());
             let kept = round.verdict.as_ref().ok();
@@ -122,7 +123,12 @@ impl Soak {
             }
             if number.is_multiple_of(CHECKED_EVERY) || number == self.rounds {
                 let checked = vm.is_intact().await;
-                checked.with_context(|| format!("the check after round {number} seed {seed}"))?;
+                checked.with_context(|| {
+                    format!(
+                        "the check after round {number} seed {seed}; {}",
+                        again(seed)
+                    )
+                })?;
                 let took = watch
                     .elapsed()
                     .saturating_sub(played.took[played.took.len() - 1]);
@@ -147,37 +153,42 @@ impl Played {
             return Ok(());
         };
         bail!(
-            "round {number} seed {seed} lost what was acknowledged; again: \
-             cargo run -p e2e --bin power-cuts -- --seed {seed} --rounds 1"
+            "round {number} seed {seed} lost what was acknowledged; {}",
+            again(*seed)
         );
     }
 
-    fn summary(&self) -> String {
-        let kept = self
+    /// Of a run that was played to its end, or not.
+    fn summary(&self, cut_short: bool) -> String {
+        let kept: Vec<_> = self
             .rounds
             .iter()
-            .filter_map(|round| round.verdict.as_ref().ok());
-        let (mut acknowledged, mut found, mut beyond) = (0, 0, 0);
-        for round in kept {
-            acknowledged += round.acknowledged;
-            found += round.found;
-            beyond += round.beyond;
-        }
-        let broken = self.broken().count();
-        let verdict = match broken {
-            0 => "every acknowledged commit is there, whole and once".to_owned(),
-            _ => format!("{broken} rounds LOST acknowledged commits"),
+            .filter_map(|it| it.verdict.as_ref().ok())
+            .collect();
+        let sum = |of: fn(&Kept) -> usize| kept.iter().map(|kept| of(kept)).sum::<usize>();
+        let verdict = match (self.broken().count(), cut_short) {
+            (0, false) => "every acknowledged commit is there, whole and once".to_owned(),
+            (0, true) => "and one that FAILED".to_owned(),
+            (broken, _) => format!("{broken} LOST acknowledged commits"),
         };
         let restarts = self.rounds.iter().map(|round| round.restart).collect();
         format!(
-            "{} rounds: {verdict}; in the others {acknowledged} acknowledged, {found} found, \
-             {beyond} of them unacknowledged; median restart to the first answered query {:.2} s, \
-             median round {:.1} s",
+            "{} rounds: {verdict}; in {} that kept them: {} acknowledged, {} found, \
+             {} of them unacknowledged; median restart to the first answered query {:.2} s, median round {:.1} s",
             self.rounds.len(),
+            kept.len(),
+            sum(|kept| kept.acknowledged),
+            sum(|kept| kept.found),
+            sum(|kept| kept.beyond),
             median(restarts),
             median(self.took.clone()),
         )
     }
+}
+
+/// How to play a round once more, on a new machine.
+fn again(seed: u64) -> String {
+    format!("again: cargo run -p e2e --bin power-cuts -- --seed {seed} --rounds 1")
 }
 
 /// In seconds; 0 of nothing.

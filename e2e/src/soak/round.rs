@@ -20,6 +20,11 @@ use crate::vm::Vm;
 const HEAPS_ALONE: &str =
     "SET enable_indexscan = off; SET enable_indexonlyscan = off; SET enable_bitmapscan = off";
 
+/// Ends with the machine.
+const NEIGHBOUR: &str = "cd /var/lib/postgresql; \
+    while dd if=/dev/urandom of=unflushed bs=64k count=64 oflag=direct conv=notrunc; do :; done \
+        </dev/null >/dev/null 2>&1 &";
+
 /// What a round left, and the next one must still find.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Left {
@@ -50,12 +55,15 @@ pub(super) async fn play(
     let mut load = Load::begin(&vm, number, &history, book).await?;
     forget_all_before(&vm, before).await?;
     load.reaches(history.commits / 2).await?;
-    let unflushed = history.unflushed;
-    vm.shell(&format!(
-        "head -c {unflushed} /dev/urandom >/var/lib/postgresql/unflushed"
-    ))
-    .await?;
+    if history.neighbour {
+        vm.shell(NEIGHBOUR).await?;
+    }
     load.reaches(history.commits).await?;
+    if history.checkpoint_last {
+        let session = vm.session(Door::Direct).await?;
+        // Nobody is left to hear how it ends.
+        tokio::spawn(async move { session.sql("CHECKPOINT").await });
+    }
     let (off, cut) = vm.running.cut_power(history.cut()).await?;
     load.cut_off().await?;
     let (vm, restart) = off.timed_boot().await?;
@@ -102,6 +110,10 @@ async fn still_there(session: &Session, Left { round, rows }: Left) -> Result<()
 }
 
 async fn found(session: &Session, round: u64) -> Result<Vec<Entry>> {
+    if session.ask("SELECT to_regclass('commits') IS NULL").await? {
+        // Made before the first commit: whatever was acknowledged is gone with it.
+        return Ok(Vec::new());
+    }
     let query = format!(
         "SELECT format('%s %s %s %s', round, writer, nth, count(*)) FROM commits \
          WHERE round = {round} GROUP BY round, writer, nth"
@@ -132,9 +144,15 @@ impl fmt::Display for Round {
             Tear::Block => "blocks",
             Tear::Sector => "sectors",
         };
+        let beside = match (self.history.neighbour, self.history.checkpoint_last) {
+            (true, true) => ", a neighbour, a checkpoint last",
+            (true, false) => ", a neighbour",
+            (false, true) => ", a checkpoint last",
+            (false, false) => "",
+        };
         write!(
             f,
-            "; {} writers; by {tear}: of {unsynced} unsynced blocks {survived} changed, {torn} torn; \
+            "; {} writers{beside}; by {tear}: of {unsynced} unsynced blocks {survived} changed, {torn} torn; \
              restart {:.2} s",
             self.history.writers.len(),
             self.restart.as_secs_f64()
