@@ -108,6 +108,11 @@ impl Guest {
         Ok(())
     }
 
+    /// Takes one that was never switched on away, with its volume.
+    pub async fn remove(self) -> Result<()> {
+        Ok(self.machine.remove(true).await?)
+    }
+
     pub(crate) async fn login(&self) -> Result<Login> {
         Ok(self.machine.login().await?)
     }

@@ -27,8 +27,10 @@
 //! `fake-substrate`'s own code, the same that `up` runs, and meets beyond-pg only as an image.
 //! All waiting is in [`until`], all time limits are in [`budget`].
 
+mod acknowledgements;
 mod artifacts;
 mod bare;
+pub mod bench;
 mod block_store;
 #[cfg(feature = "browser")]
 mod browser;
@@ -37,6 +39,7 @@ mod certificates;
 mod client;
 pub mod disk;
 mod faults;
+mod filled;
 mod filling;
 mod guest;
 mod keep;
@@ -44,6 +47,7 @@ mod ledger;
 mod link;
 mod loopback;
 mod lost;
+pub mod moto;
 mod neighbours;
 mod object_storage;
 mod page;
@@ -55,6 +59,7 @@ mod rpc;
 mod running;
 mod scenario;
 mod search;
+pub mod soak;
 mod spec;
 mod sql;
 mod stopped;
@@ -65,6 +70,7 @@ mod vm;
 mod world;
 mod writer;
 
+pub use acknowledgements::Acknowledgements;
 pub use artifacts::Images;
 pub use bare::{Bare, Reader};
 pub use block_store::{BlockStore, Disk, Volume};

@@ -184,7 +184,7 @@ impl Spec {
     }
 
     /// Makes container and volume and leaves them off.
-    pub(crate) async fn make(self) -> Result<Guest> {
+    pub async fn make(self) -> Result<Guest> {
         let name = self.name;
         let order = Order {
             name: name.parse()?,
