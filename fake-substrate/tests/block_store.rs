@@ -10,6 +10,7 @@ use fake_substrate::admin::{
 };
 use fake_substrate::volume::VolumeName;
 use fake_substrate::volume::daemon::{self, BlockStoreOptions, ObjectStorage};
+use fake_substrate::volume::trouble::{Requests, Trouble, Verdict};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -203,5 +204,30 @@ async fn without_a_mount_there_are_no_disks_and_without_the_token_nothing() {
         ..durable("odd")
     };
     assert_eq!(status(store.client.create_volume(&odd).await).0, 422);
+    store.stop().await;
+}
+
+#[tokio::test]
+async fn a_disk_is_in_trouble_until_it_is_healed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::start(folder.path()).await;
+    store.client.create_volume(&durable("db")).await.unwrap();
+    let troubles = [
+        Trouble::new(Requests::Writes, Verdict::Fail).times(2),
+        Trouble::new(Requests::Reads, Verdict::Delay { ms: 500 }),
+    ];
+    let told = store.client.trouble_volume(&name("db"), &troubles).await;
+    told.unwrap();
+    let seen = async || {
+        let report = store.client.volume(&name("db")).await.unwrap();
+        let troubles = report.troubles.iter().map(|struck| struck.trouble);
+        troubles.collect::<Vec<_>>()
+    };
+    assert_eq!(seen().await, troubles);
+    store.client.heal_volume(&name("db")).await.unwrap();
+    assert_eq!(seen().await, []);
+    let (client, nobody) = (&store.client, name("nobody"));
+    let refused = status(client.trouble_volume(&nobody, &troubles).await);
+    assert_eq!(refused.0, 404);
     store.stop().await;
 }

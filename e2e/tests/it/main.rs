@@ -9,6 +9,7 @@ mod crash;
 mod crash_loop;
 mod cut;
 mod disk_full;
+mod disk_trouble;
 mod extensions;
 mod faults;
 mod fork;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{AdminClient, AdminError, Body};
 use crate::volume::VolumeName;
 use crate::volume::store::cut::Tear;
+use crate::volume::trouble::{Struck, Trouble};
 
 /// Whatever waits for object storage or for a loop device.
 const SLOW: Duration = Duration::from_secs(120);
@@ -143,6 +144,9 @@ pub struct VolumeReport {
     pub dirty_bytes: u64,
     /// That is so much that writes wait for object storage.
     pub writes_wait: bool,
+    /// Which requests fail or come late on purpose.
+    #[serde(default)]
+    pub troubles: Vec<Struck>,
     /// What the loss of the host falls back to.
     pub flush_point: Option<FlushPointReport>,
     /// When it may be destroyed by itself, milliseconds of the Unix epoch.
@@ -252,6 +256,22 @@ impl AdminClient {
     /// never heard of. One that is here already stays as it is.
     pub async fn rehome_volume(&self, name: &VolumeName) -> Result<(), AdminError> {
         self.act(name, "/rehome", Body::None).await
+    }
+
+    /// Has requests of its disk fail or come late, in place of what was the matter with it before.
+    pub async fn trouble_volume(
+        &self,
+        name: &VolumeName,
+        troubles: &[Trouble],
+    ) -> Result<(), AdminError> {
+        let path = path(name, "/fault");
+        self.call(Method::PUT, &path, Body::json(&troubles)).await
+    }
+
+    /// Has its disk serve every request as it should; those that are held at once.
+    pub async fn heal_volume(&self, name: &VolumeName) -> Result<(), AdminError> {
+        self.call(Method::DELETE, &path(name, "/fault"), Body::None)
+            .await
     }
 
     /// Destroys a volume.

@@ -83,11 +83,10 @@ impl Machine {
     pub async fn start(&self) -> Result<(), MachineError> {
         if self.may(Verb::Start).await? {
             self.settle_disk().await?;
+            let hands = self.hands();
+            hands.before_start_of(&self.name).await.map_err(Box::new)?;
             docker::container::start(&self.docker, &self.container()).await?;
-            self.hands()
-                .after_start_of(&self.name)
-                .await
-                .map_err(Box::new)?;
+            hands.after_start_of(&self.name).await.map_err(Box::new)?;
         }
         Ok(())
     }

@@ -2,12 +2,14 @@
 
 use std::io;
 
+use crate::volume::VolumeName;
 use crate::volume::backing::ObjectError;
 use crate::volume::store::codec::Damaged;
 use crate::volume::store::map::ObjectId;
 use crate::volume::store::pack::PackError;
 use crate::volume::store::refused::Refused;
 use crate::volume::store::slots::Full;
+use crate::volume::trouble::Requests;
 
 /// Why something was not done.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +55,16 @@ pub enum HostError {
         at: u64,
         /// How.
         damage: Damaged,
+    },
+    /// It was to go wrong.
+    #[error(
+        "{on} of volume {volume} fail on purpose\nHINT: `fake-substrate fault ls` tells since when, `fault clear` ends it"
+    )]
+    InTrouble {
+        /// Which.
+        volume: VolumeName,
+        /// What was tried.
+        on: Requests,
     },
     /// Another host has taken the volume over.
     #[error(

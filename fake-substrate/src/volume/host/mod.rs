@@ -11,12 +11,15 @@ mod io;
 mod power;
 mod rehome;
 mod room;
+mod trouble;
 mod write_behind;
 
 #[cfg(test)]
 mod model_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trouble_tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -33,6 +36,7 @@ use crate::volume::store::{Handle, Store};
 pub use collect::Collected;
 pub use error::HostError;
 pub use power::PowerCut;
+pub use trouble::Held;
 pub use write_behind::{FlushPoint, Ticked};
 
 const JOURNAL: [u8; 4] = *b"BYJ1";
@@ -64,6 +68,7 @@ pub struct Host {
     arena: Box<dyn Arena>,
     objects: Arc<dyn Objects>,
     room: room::Room,
+    troubles: trouble::Troubles,
     most_at_stake: u64,
 }
 
@@ -111,6 +116,7 @@ impl Host {
             arena,
             objects,
             room: room::Room::default(),
+            troubles: trouble::Troubles::default(),
             most_at_stake: MOST_AT_STAKE,
         };
         host.checkpoint()?;
@@ -253,6 +259,7 @@ impl Host {
             let record = books.destroy(name, children)?;
             self.change(&mut books, vec![record])?;
         }
+        self.forget_troubles(name);
         self.bury()
     }
 
