@@ -183,6 +183,12 @@ impl AdminError {
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused { status, .. } if *status == StatusCode::NOT_FOUND)
     }
+
+    /// The substrate answered, and the machine behind it did not, or not in time.
+    pub fn is_silence(&self) -> bool {
+        let silence = [StatusCode::BAD_GATEWAY, StatusCode::GATEWAY_TIMEOUT];
+        matches!(self, Self::Refused { status, .. } if silence.contains(status))
+    }
 }
 
 /// The host's end of the admin API. One method for each route.

@@ -285,7 +285,8 @@ impl Machine {
         std::future::pending().await
     }
 
-    async fn ended(&self) -> Result<MachineError, MachineError> {
+    /// What to say of one that has ended while it was waited for.
+    pub(crate) async fn ended(&self) -> Result<MachineError, MachineError> {
         let state = self.view().await?.state;
         let last_lines = LastLines::of(&self.last_words(LOOKED_THROUGH).await?);
         let ended = NotReady::Ended {

@@ -19,7 +19,7 @@ use crate::until::timed;
 use crate::volume::copy::{self, Copy};
 
 use super::create::{Order, Site};
-use super::{Substrate, SubstrateError, placing};
+use super::{Substrate, SubstrateError, placing, readiness};
 
 /// How long a machine may take to get ready: its hooks and a checkpoint.
 const PREPARE: Duration = Duration::from_secs(300);
@@ -109,6 +109,7 @@ impl Substrate {
         parent: &Machine,
         progress: &dyn Progress,
     ) -> Result<Duration, SubstrateError> {
+        readiness::await_clients(parent, progress).await?;
         progress.step(&format!("Preparing {} to be forked", parent.name()));
         let request = json!({ "cmd": "prepare_fork" });
         let (answer, took) = timed(self.admin.rpc(parent.name().as_str(), &request, PREPARE)).await;
