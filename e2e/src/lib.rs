@@ -78,6 +78,7 @@ pub use fake_substrate::link::fault::LinkTrouble;
 pub use fake_substrate::machine::state::State;
 pub use fake_substrate::mmds::fault::{Garbage, MmdsTrouble};
 pub use fake_substrate::s3::faults::Operation;
+pub use fake_substrate::volume::store::decide::Children;
 pub use guest::Guest;
 pub use ledger::{Ledger, Promise};
 pub use link::Received;

@@ -8,6 +8,7 @@ use fake_substrate::machine::Change;
 use fake_substrate::machine::spec::Overrides;
 use fake_substrate::machine::state::State;
 use fake_substrate::progress::Quiet;
+use fake_substrate::volume::store::decide::Children;
 use testcontainers::ImageExt as _;
 use testcontainers::core::Mount;
 
@@ -170,6 +171,6 @@ impl Stopped {
 
     /// Takes it away with its volume: for scenarios that make many.
     pub async fn remove(self) -> Result<()> {
-        Ok(self.machine.remove(true).await?)
+        Ok(self.machine.remove(Some(Children::Forbid)).await?)
     }
 }

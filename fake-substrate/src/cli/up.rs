@@ -17,6 +17,7 @@ use fake_substrate::ports::{self, PortChoice, PortError};
 use fake_substrate::progress::Progress as _;
 use fake_substrate::substrate::{self, Order, Substrate, SubstrateError};
 use fake_substrate::until::Budget;
+use fake_substrate::volume::store::decide::Children;
 
 use super::undo::Before;
 use super::{CliError, Site, answer, page, storage};
@@ -291,7 +292,8 @@ async fn boot(site: &Site, substrate: &Substrate, order: Order) -> Result<Machin
     match substrate.boot(order, &site.progress).await {
         Err(error) => {
             // The failure to start is what matters; what cannot be removed is found by label.
-            drop(substrate.handle(name).remove(!had_volume).await);
+            let volume = (!had_volume).then_some(Children::Forbid);
+            drop(substrate.handle(name).remove(volume).await);
             Err(error.into())
         }
         booted => Ok(booted?),

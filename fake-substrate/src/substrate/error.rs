@@ -85,6 +85,24 @@ pub enum SubstrateError {
         /// Whether that was its promise.
         ephemeral: bool,
     },
+    /// A volume that there is, asked to be of the other kind.
+    #[error(
+        "the volume of machine {name} is {} and stays so: it was made for that promise\nHINT: `fake-substrate fork {name} NEW{}` makes a copy that is {}; or `fake-substrate remove {name} --volume`, and begin anew",
+        if *.ephemeral { "ephemeral" } else { "durable" },
+        if *.ephemeral { "" } else { " --ephemeral" },
+        if *.ephemeral { "durable" } else { "ephemeral" }
+    )]
+    OtherDurability {
+        /// Whose.
+        name: MachineName,
+        /// What it is.
+        ephemeral: bool,
+    },
+    /// A machine that was taken away before, and left its volume.
+    #[error(
+        "machine {0} was taken away already; its volume is kept\nHINT: `fake-substrate remove {0} --volume` takes that away as well, `fake-substrate add {0}` takes it up again"
+    )]
+    VolumeOnly(MachineName),
     /// A host failed, or said no.
     #[error(transparent)]
     Host(#[from] HostError),

@@ -19,7 +19,7 @@ use crate::until::timed;
 use crate::volume::copy::{self, Copy};
 
 use super::create::{Order, Site};
-use super::{Substrate, SubstrateError, placing, readiness};
+use super::{Substrate, SubstrateError, readiness};
 
 /// How long a machine may take to get ready: its hooks and a checkpoint.
 const PREPARE: Duration = Duration::from_secs(300);
@@ -141,7 +141,7 @@ impl Site {
         match volume::find(&self.docker, &to).await? {
             // Nobody knows it, so nobody has ever booted it.
             Some(half) if half.labels.contains_key(labels::PARENT) => {
-                placing::discard(&self.docker, &self.substrate, &order.name).await?;
+                self.discard(&order.name).await?;
             }
             Some(_) => return Err(SubstrateError::VolumeKept(order.name)),
             None => {}
@@ -149,7 +149,7 @@ impl Site {
         let made = self.copy_and_make(parent, &to, &order).await;
         if made.is_err() {
             // The first failure is the one to tell; what stays is known as half-made.
-            drop(placing::discard(&self.docker, &self.substrate, &order.name).await);
+            drop(self.discard(&order.name).await);
         }
         made
     }

@@ -12,6 +12,7 @@ mod loss;
 mod object_storage;
 mod placing;
 mod readiness;
+mod removal;
 pub mod service;
 mod sweep;
 
