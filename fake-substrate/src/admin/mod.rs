@@ -22,8 +22,8 @@ pub use fault::{ClearQuery, S3Access};
 pub use link::{KeptLine, LinkReport, LinkState, LogPage, LogQuery};
 pub use volumes::{
     AttachedDisk, CollectReport, CreateVolume, CutPower, DestroyQuery, FileSystem,
-    FlushPointReport, ForkVolume, PowerCutReport, RootReport, StoreReport, VolumeReport,
-    VolumeStanding,
+    FlushPointReport, ForkVolume, GrowVolume, PowerCutReport, RootReport, StoreReport,
+    VolumeReport, VolumeStanding,
 };
 
 /// What a machine reads under `/latest/meta-data/`.

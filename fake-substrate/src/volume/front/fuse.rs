@@ -33,7 +33,7 @@ const MOST_OPEN: u16 = 4096;
 const PUNCH_HOLE: i32 = 0x02;
 const ZERO_RANGE: i32 = 0x10;
 const KEEP_SIZE: i32 = 0x01;
-/// Attributes never change behind the kernel's back: a volume keeps its size.
+/// Attributes change behind the kernel's back only when a volume grows, and then it is told.
 const FOR_EVER: Duration = Duration::from_secs(3600);
 
 /// The mount; dropping it unmounts.
@@ -84,6 +84,28 @@ impl Mounted {
         let inode = INodeNo::ROOT.0 + handle.attachment;
         self.files
             .with(|files| files.insert(inode, (handle.clone(), bytes)));
+    }
+
+    /// Lets the file of a volume have so many bytes, and the kernel forget what it knows of it. Answers the
+    /// file's name; a volume without one is nobody's disk.
+    pub fn grow(
+        &self,
+        volume: &crate::volume::VolumeName,
+        bytes: u64,
+    ) -> io::Result<Option<String>> {
+        let grown = self.files.with(|files| {
+            let mut files = files.iter_mut();
+            let (inode, file) = files.find(|(_inode, (handle, _))| handle.volume == *volume)?;
+            file.1 = bytes;
+            Some((*inode, file_name(&file.0)))
+        });
+        let Some((inode, name)) = grown else {
+            return Ok(None);
+        };
+        // A negative offset is: its attributes, and none of its pages.
+        let notifier = self.session.notifier();
+        notifier.inval_inode(INodeNo(inode), -1, 0)?;
+        Ok(Some(name))
     }
 
     /// Forgets the files of a volume. Who has one open keeps it, and gets errors.
