@@ -35,6 +35,7 @@ mod browser;
 pub mod budget;
 mod certificates;
 mod client;
+mod default_volumes;
 pub mod disk;
 mod faults;
 mod filling;

@@ -5,6 +5,7 @@ use std::ops::Deref;
 use anyhow::{Context as _, Result, ensure};
 use fake_substrate::admin::KeptLine;
 use fake_substrate::machine::Change;
+use fake_substrate::machine::disk::Disk;
 use fake_substrate::machine::spec::Overrides;
 use fake_substrate::machine::state::State;
 use fake_substrate::progress::Quiet;
@@ -144,6 +145,12 @@ impl Stopped {
         others: &[(&str, &str)],
         script: &str,
     ) -> Result<String> {
+        let disk = self.machine.view().await?.disk;
+        ensure!(
+            disk == Disk::Folder,
+            "{} has a disk, which nobody has mounted while it is off: its scenario has to say `on_folder`",
+            self.name()
+        );
         let mut request = client::request(&self.site, "/bin/sh", ["-c", script])?
             .with_user("root")
             .with_network("none")

@@ -24,7 +24,7 @@ async fn a_machine_that_was_taken_away_leaves_its_volume_or_its_name() -> Outcom
     scenario(async |world| {
         for on_disk in [false, true] {
             let db = || match on_disk {
-                false => world.vm("db"),
+                false => world.vm("db").on_folder(),
                 true => world.vm("db").on_block_volume(),
             };
             let first = db().boot().await?;
