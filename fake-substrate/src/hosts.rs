@@ -7,11 +7,12 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use crate::admin::{AdminClient, AdminError, AdminToken, VolumeReport, VolumeStanding};
+use crate::admin::{AdminClient, AdminError, AdminToken, GrowVolume, VolumeReport, VolumeStanding};
 use crate::docker::{Attachment, Docker, DockerError, Observed, container, logs, volume};
 use crate::labels::{self, Role};
 use crate::link_local::{self, Exhausted};
 use crate::machine::metadata::NoRandomness;
+use crate::machine::size::DiskSize;
 use crate::machine::state::State;
 use crate::names::{HostName, InvalidName, MachineName, SubstrateName};
 use crate::owner::Owner;
@@ -318,6 +319,14 @@ impl Host {
             (VolumeStanding::Attached, Some(device)) => Ok(device),
             _ => Ok(self.store.attach_volume(&name).await?.device),
         }
+    }
+
+    /// Makes a machine's volume larger, with its disk and its file system.
+    pub async fn grow(&self, machine: &MachineName, size: DiskSize) -> Result<(), HostError> {
+        let to = GrowVolume {
+            bytes: size.bytes(),
+        };
+        Ok(self.store.grow_volume(&volume_name(machine)?, to).await?)
     }
 
     /// The end of a machine's volume. One that has children stays, and they are named, unless they are kept:

@@ -220,15 +220,20 @@ impl Add {
     }
 }
 
+/// Docker refuses more than there are, in words of its own and only at the end.
+pub(super) fn can_have(asked: Cpus, there: u32) -> Result<(), CliError> {
+    if asked > Cpus::whole(there) {
+        return Err(CliError::TooManyCpus { asked, there });
+    }
+    Ok(())
+}
+
 impl Size {
-    /// Docker refuses more than there are, in words of its own and only at the end.
+    /// What was asked for, or what a new machine gets.
     async fn cpus(&self, site: &Site) -> Result<Cpus, CliError> {
         let there = processors(&site.docker).await?;
         match self.cpus {
-            Some(asked) if asked > Cpus::whole(there) => {
-                Err(CliError::TooManyCpus { asked, there })
-            }
-            Some(asked) => Ok(asked),
+            Some(asked) => can_have(asked, there).map(|()| asked),
             None => Ok(Cpus::DEFAULT.min(Cpus::whole(there))),
         }
     }
