@@ -64,6 +64,11 @@ async fn a_fork_of_a_machine_that_starts_waits_for_it() -> Outcome {
     scenario(async |world| {
         let db = world.vm("db").boot().await?;
         db.hold_crash_recovery().await?;
+        // Enough to replay that the recovery is there to be held.
+        db.sql(
+            "CREATE TABLE much AS SELECT n, repeat('x', 100) FROM generate_series(1, 1000000) n",
+        )
+        .await?;
         let mut ledger = db.keep_writing(Door::Direct).await?;
         ledger.reaches(100).await?;
         let db = db.crash().await?.start().await?;
