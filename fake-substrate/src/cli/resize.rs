@@ -12,12 +12,11 @@ use fake_substrate::progress::Progress as _;
 use super::{CliError, Site, up};
 
 #[derive(Debug, Args)]
-#[group(id = "to", required = true, multiple = true, args = ["memory", "cpus", "disk"])]
 pub(crate) struct Resize {
     /// Which machine, running or not
     name: MachineName,
     /// Memory from now on, such as 512m or 4g
-    #[arg(long)]
+    #[arg(long, required_unless_present_any = ["cpus", "disk"])]
     memory: Option<Memory>,
     /// Processors from now on, such as 2 or 0.5
     #[arg(long)]
