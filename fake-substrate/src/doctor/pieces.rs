@@ -92,7 +92,7 @@ impl Piece {
     pub fn privileges(&self) -> &'static str {
         match (self.kind, &self.purpose) {
             (Kind::Container, Purpose::Host { .. }) => {
-                "SYS_ADMIN, MKNOD, SYS_RESOURCE, /dev/fuse, loop devices: makes disks, and lets them grow"
+                "SYS_ADMIN, MKNOD, /dev/fuse, loop devices: makes disks"
             }
             (Kind::Container, Purpose::Machine { host: Some(_), .. }) => {
                 "SYS_ADMIN: PID 1 mounts its disk"

@@ -1,5 +1,5 @@
 //! The container of the block store: the only one of a substrate that is privileged, and no more than
-//! it takes to mount FUSE, to make loop devices, and to let a mounted ext4 grow.
+//! it takes to mount FUSE and to make loop devices.
 
 use crate::admin::AdminToken;
 use crate::docker::{Attachment, ContainerSpec, Mount, Published};
@@ -60,9 +60,7 @@ pub fn container(
         .to_vec(),
         labels,
         user: Some("0:0".to_owned()),
-        capabilities: ["SYS_ADMIN", "MKNOD", "SYS_RESOURCE"]
-            .map(str::to_owned)
-            .to_vec(),
+        capabilities: ["SYS_ADMIN", "MKNOD"].map(str::to_owned).to_vec(),
         read_only_root: true,
         mounts: vec![Mount {
             volume,
