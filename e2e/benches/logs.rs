@@ -23,7 +23,7 @@ const BUSY: f64 = 10_000.0;
 async fn main() -> Result<(), Failed> {
     scenario(throughput).await?;
     scenario(async |world| {
-        let (db, bare) = pair(world, world.vm("db").memory("2g").boot().await?).await?;
+        let (db, bare) = pair(world, world.vm("db").on_folder().memory("2g").boot().await?).await?;
         processor(&db, &bare).await?;
         transactions(&db, &bare).await?;
         bare.stop().await

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use fake_substrate::admin::{
     AdminClient, AdminError, AdminToken, CreateVolume, CutPower, FileSystem, ForkVolume,
-    VolumeStanding,
+    GrowVolume, VolumeStanding,
 };
 use fake_substrate::volume::VolumeName;
 use fake_substrate::volume::daemon::{self, BlockStoreOptions, ObjectStorage};
@@ -79,6 +79,36 @@ fn status(result: Result<(), AdminError>) -> (u16, String) {
         }) => (status.as_u16(), refusal.hint),
         other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test]
+async fn a_volume_grows_in_object_storage_as_well_and_never_shrinks() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::start(folder.path()).await;
+    store.client.create_volume(&durable("db")).await.unwrap();
+    let to = |bytes| GrowVolume { bytes };
+    let grown = store.client.grow_volume(&name("db"), to(32 << 20)).await;
+    grown.unwrap();
+    assert_eq!(
+        store.client.volume(&name("db")).await.unwrap().bytes,
+        32 << 20
+    );
+    assert_eq!(store.client.roots().await.unwrap()[0].bytes, 32 << 20);
+    let refused = status(store.client.grow_volume(&name("db"), to(16 << 20)).await);
+    assert_eq!(refused.0, 422);
+    assert!(refused.1.contains("can take a dump"), "{refused:?}");
+
+    let scratch = CreateVolume {
+        ephemeral: true,
+        ..durable("scratch")
+    };
+    store.client.create_volume(&scratch).await.unwrap();
+    let grown = store
+        .client
+        .grow_volume(&name("scratch"), to(32 << 20))
+        .await;
+    grown.unwrap();
+    store.stop().await;
 }
 
 #[tokio::test]

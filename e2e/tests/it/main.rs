@@ -26,6 +26,7 @@ mod partitions;
 mod plain_docker;
 mod power;
 mod refusal;
+mod remove;
 mod resize;
 mod rpc;
 mod secrets;

@@ -55,6 +55,14 @@ pub struct ForkVolume {
     pub ttl_s: Option<u64>,
 }
 
+/// `POST /volumes/{name}/grow`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrowVolume {
+    /// Its size from now on, a multiple of 4096, and not less than it has.
+    pub bytes: u64,
+}
+
 /// `POST /volumes/{name}/power-cut`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -214,6 +222,12 @@ impl AdminClient {
         new: &ForkVolume,
     ) -> Result<(), AdminError> {
         self.act(parent, "/fork", Body::json(new)).await
+    }
+
+    /// Makes a volume larger, and with it the disk that it is and an ext4 on that. One that is not ephemeral
+    /// has its new size in object storage when this returns. Asked for what it has, it completes what was cut.
+    pub async fn grow_volume(&self, name: &VolumeName, to: GrowVolume) -> Result<(), AdminError> {
+        self.act(name, "/grow", Body::json(&to)).await
     }
 
     /// Makes a volume a disk.

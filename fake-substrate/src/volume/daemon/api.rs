@@ -10,11 +10,11 @@ use axum::routing::{get, post, put};
 use axum::{Json, Router};
 
 use super::disks::Disks;
-use super::{BlockStoreError, birth, random};
+use super::{BlockStoreError, birth, growth, random};
 use crate::admin::{
     AdminToken, AttachedDisk, CollectReport, CreateVolume, CutPower, DestroyQuery,
-    FlushPointReport, ForkVolume, PowerCutReport, Refusal, RootReport, StoreReport, VolumeReport,
-    VolumeStanding,
+    FlushPointReport, ForkVolume, GrowVolume, PowerCutReport, Refusal, RootReport, StoreReport,
+    VolumeReport, VolumeStanding,
 };
 use crate::serve::admin_api::{ApiError, require_token};
 use crate::serve::{chain, clock};
@@ -44,6 +44,7 @@ pub(super) fn router(host: Arc<Host>, disks: Arc<Disks>, token: AdminToken) -> R
         .route("/volumes/{name}/fork", post(fork))
         .route("/volumes/{name}/attach", post(attach))
         .route("/volumes/{name}/detach", post(detach))
+        .route("/volumes/{name}/grow", post(grow))
         .route("/volumes/{name}/flush", post(flush))
         .route("/volumes/{name}/power-cut", post(power_cut))
         .route("/volumes/{name}/lose", post(lose))
@@ -179,6 +180,14 @@ async fn attach(State(desk): Shared, name: Named) -> Answer<AttachedDisk> {
 async fn detach(State(desk): Shared, name: Named) -> Answer<()> {
     let Path(name) = name?;
     Ok(Json(desk.disks.detach(&name).await?))
+}
+
+async fn grow(State(desk): Shared, name: Named, to: Body<GrowVolume>) -> Answer<()> {
+    let (Path(name), Json(GrowVolume { bytes })) = (name?, to?);
+    // On its own, to its end: a caller that hangs up leaves no file system half grown.
+    let growth = growth::grow(desk.host, desk.disks, name, bytes);
+    let grown = tokio::spawn(growth).await.map_err(BlockStoreError::Bug)?;
+    Ok(Json(grown?))
 }
 
 async fn flush(State(desk): Shared, name: Named) -> Answer<FlushPointReport> {
@@ -325,7 +334,7 @@ impl From<BlockStoreError> for ApiError {
         let status = match &error {
             BlockStoreError::Host(HostError::Refused(refused)) => match refused {
                 Refused::Unknown(_) | Refused::NoFlushPoint(_) => StatusCode::NOT_FOUND,
-                Refused::Size(_) => StatusCode::UNPROCESSABLE_ENTITY,
+                Refused::Size(_) | Refused::Shrinks { .. } => StatusCode::UNPROCESSABLE_ENTITY,
                 Refused::Full(_) => StatusCode::INSUFFICIENT_STORAGE,
                 _ => StatusCode::CONFLICT,
             },

@@ -4,6 +4,7 @@
 mod api;
 mod birth;
 mod disks;
+mod growth;
 mod loops;
 
 use std::future::Future;
@@ -102,6 +103,11 @@ pub enum BlockStoreError {
         "cannot make a file system on a new volume: there is no such volume now\nHINT: is it large enough for one (1 MiB), and does the image have e2fsprogs?"
     )]
     Format(#[source] CommandError),
+    /// No larger file system.
+    #[error(
+        "cannot let the file system of a volume have all of it: the volume is larger by now, its file system is as it was\nHINT: ask again, or start the machine again; the container needs SYS_RESOURCE and e2fsprogs"
+    )]
+    Fit(#[source] CommandError),
     /// Work of the host panicked.
     #[error("the store ran into a bug of its own\nHINT: its log has the place")]
     Bug(#[source] tokio::task::JoinError),

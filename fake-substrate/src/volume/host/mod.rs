@@ -203,6 +203,15 @@ impl Host {
         self.change(&mut books, vec![record])
     }
 
+    /// Gives a volume more room, also while it is attached. Asked for what it has, it does nothing.
+    pub fn grow(&self, name: &VolumeName, bytes: u64) -> Result<(), HostError> {
+        let mut books = self.books_mut();
+        match books.grow(name, bytes)? {
+            Some(record) => self.change(&mut books, vec![record]),
+            None => Ok(()),
+        }
+    }
+
     /// Gives a finished draft its name: a volume with the draft's content appears and the draft ends, in
     /// one frame of the journal.
     pub fn publish(

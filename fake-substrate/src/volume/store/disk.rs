@@ -70,6 +70,13 @@ impl Disk {
         self.dirty += blocks;
     }
 
+    /// Lets it have so many blocks. Object storage has yet to hear of it.
+    pub fn grow(&mut self, blocks: u32) {
+        self.current.grow(blocks);
+        self.synced.grow(blocks);
+        self.dirty += 1;
+    }
+
     /// A completed write, in the volatile cache. A slot must be new.
     pub fn write(&mut self, block: BlockNo, entry: Entry) {
         self.current.set(block, entry);

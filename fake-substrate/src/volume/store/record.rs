@@ -131,4 +131,11 @@ pub enum Record {
         /// Which.
         volume: VolumeName,
     },
+    /// The volume has more blocks than before.
+    Grown {
+        /// Which.
+        volume: VolumeName,
+        /// How many it has now.
+        blocks: u32,
+    },
 }

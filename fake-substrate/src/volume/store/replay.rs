@@ -104,6 +104,10 @@ impl Store {
             Record::Buried { volume } => {
                 self.doomed.remove(&volume);
             }
+            Record::Grown { volume, blocks } => {
+                self.volume_mut(&volume)?.meta.blocks = blocks;
+                self.here_mut(&volume)?.disk.grow(blocks);
+            }
         }
         Ok(())
     }

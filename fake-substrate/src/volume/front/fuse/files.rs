@@ -39,6 +39,28 @@ impl Mounted {
             .with(|files| files.insert(inode, (handle.clone(), bytes)));
     }
 
+    /// Lets the file of a volume have so many bytes, and the kernel forget what it knows of it. Answers the
+    /// file's name; a volume without one is nobody's disk.
+    pub fn grow(
+        &self,
+        volume: &crate::volume::VolumeName,
+        bytes: u64,
+    ) -> io::Result<Option<String>> {
+        let grown = self.files.with(|files| {
+            let mut files = files.iter_mut();
+            let (inode, file) = files.find(|(_inode, (handle, _))| handle.volume == *volume)?;
+            file.1 = bytes;
+            Some((*inode, file_name(&file.0)))
+        });
+        let Some((inode, name)) = grown else {
+            return Ok(None);
+        };
+        // A negative offset is: its attributes, and none of its pages.
+        let notifier = self.session.notifier();
+        notifier.inval_inode(INodeNo(inode), -1, 0)?;
+        Ok(Some(name))
+    }
+
     /// Forgets the files of a volume. Who has one open keeps it, and gets errors.
     pub fn hide(&self, volume: &crate::volume::VolumeName) {
         self.files

@@ -38,7 +38,7 @@ const MOST_OPEN: u16 = 4096;
 const PUNCH_HOLE: i32 = 0x02;
 const ZERO_RANGE: i32 = 0x10;
 const KEEP_SIZE: i32 = 0x01;
-/// Attributes never change behind the kernel's back: a volume keeps its size.
+/// Attributes change behind the kernel's back only when a volume grows, and then it is told.
 const FOR_EVER: Duration = Duration::from_secs(3600);
 
 /// Mounts the host's volumes at `folder`.

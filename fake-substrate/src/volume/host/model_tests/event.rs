@@ -27,6 +27,7 @@ pub(super) enum Event {
     Checkpoint,
     Restart,
     Break(usize, bool),
+    Grow(usize, u64),
 }
 
 /// Sectors of neighbouring blocks.
@@ -89,5 +90,6 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Checkpoint),
         2 => Just(Event::Restart),
         2 => (0..3usize, flag()).prop_map(|(p, l)| Event::Break(p, l)),
+        2 => (which(), 0..4u64).prop_map(|(v, l)| Event::Grow(v, l)),
     ]
 }

@@ -131,6 +131,12 @@ impl Story {
             }
             Event::Checkpoint => self.host.checkpoint().unwrap(),
             Event::Restart => self.restart(),
+            // Some of these are leaves more, and those that are less than before must be refused.
+            Event::Grow(volume, leaves) => {
+                let bytes = (600 + leaves * 512) * BLOCK_BYTES;
+                let grown = self.host.grow(&name(volume), bytes);
+                assert!(grown.is_err() || self.local(volume).is_some());
+            }
             Event::Break(prefix, lose_reply) => {
                 let prefix = ["packs/", "tables/", "roots/"][prefix];
                 let fault = match lose_reply {
