@@ -206,8 +206,11 @@ fn tick(host: &Host, ticks: u32) {
     for volume in &ticked.expired {
         tracing::info!(%volume, "its time has come: destroyed");
     }
+    for (volume, error) in &ticked.kept {
+        tracing::warn!(%volume, error = %chain(error), "its time has come, and it is not gone yet");
+    }
     for (volume, error) in &ticked.failed {
-        tracing::warn!(%volume, error = %chain(error), "the flush point did not move; tried again");
+        tracing::debug!(%volume, error = %chain(error), "a flush failed");
     }
     if ticks.is_multiple_of(TICKS_PER_TIDY)
         && let Err(error) = host.tidy()

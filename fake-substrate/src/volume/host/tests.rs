@@ -1,6 +1,8 @@
 //! What the model does not tell: other hosts, damage, journals that end anywhere, clones whose time
 //! has come.
 
+mod write_behind;
+
 use std::sync::Arc;
 
 use proptest::prelude::{any, prop, proptest};

@@ -39,6 +39,7 @@ pub mod record;
 pub mod refused;
 pub mod root;
 pub mod slots;
+pub mod trouble;
 
 pub mod decide;
 mod replay;
@@ -53,6 +54,7 @@ use map::{BlockMap, BlockNo, Entry, Leaf, ObjectId, Slot};
 use record::{Flushed, Meta};
 use refused::Refused;
 use slots::Slots;
+use trouble::Trouble;
 
 /// One attachment of one volume: a power cut, a detach, a loss or a rehome ends it, and what still
 /// writes through it is refused.
@@ -75,6 +77,8 @@ pub struct Volume {
     pub attachment: Option<u64>,
     /// When the write-behind first saw it dirty.
     dirty_since_ms: Option<u64>,
+    /// Whether its last flush failed, and how many before.
+    trouble: Option<Trouble>,
 }
 
 /// Where a volume's content is.
@@ -298,24 +302,37 @@ impl Store {
         }
     }
 
-    /// A flush that came to nothing.
-    pub fn abandon_flush(&mut self, job: &Job) {
+    /// A flush that came to nothing. Tells how many of the volume's did in a row, `None` when none will be
+    /// tried again.
+    pub fn abandon_flush(&mut self, job: &Job) -> Option<u32> {
         // The volume may be gone or another's by now; then there is nothing to take back.
-        if let Ok(here) = self.here_mut(&job.meta.name) {
-            here.flushing = None;
-            here.disk.add_dirty(job.dirty.max(1));
+        let here = self.here_mut(&job.meta.name).ok()?;
+        here.flushing = None;
+        here.disk.add_dirty(job.dirty.max(1));
+        if here.fenced {
+            return None;
         }
+        let trouble = &mut self.volume_mut(&job.meta.name).ok()?.trouble;
+        Some(trouble.get_or_insert_default().again())
     }
 
-    /// A flush whose record was applied: later ones compare with its snapshot.
-    pub fn end_flush(&mut self, job: &Job) {
-        if let Ok(here) = self.here_mut(&job.meta.name) {
-            here.flushing = None;
-            here.base = Some(job.map.clone());
-        }
+    /// A flush whose record was applied: later ones compare with its snapshot. Tells how many had failed
+    /// before it, if any had.
+    pub fn end_flush(&mut self, job: &Job) -> Option<u32> {
+        let here = self.here_mut(&job.meta.name).ok()?;
+        here.flushing = None;
+        here.base = Some(job.map.clone());
+        let trouble = self.volume_mut(&job.meta.name).ok()?.trouble.take();
+        trouble.map(Trouble::failed)
     }
 
-    /// Volumes whose write-behind is due.
+    /// Whether its last flush failed.
+    pub fn is_in_trouble(&self, name: &VolumeName) -> bool {
+        self.volume(name)
+            .is_ok_and(|volume| volume.trouble.is_some())
+    }
+
+    /// Volumes whose write-behind is due. One whose last flush failed waits the longer the more often it did.
     pub fn due(&mut self, policy: flush::Policy, now_ms: u64) -> Vec<VolumeName> {
         let mut due = Vec::new();
         for volume in self.volumes.values_mut() {
@@ -327,7 +344,11 @@ impl Store {
                 continue;
             }
             let since = *volume.dirty_since_ms.get_or_insert(now_ms);
-            if policy.is_due(dirty, since, now_ms) {
+            let is_due = match &mut volume.trouble {
+                Some(trouble) => trouble.is_due(now_ms),
+                None => policy.is_due(dirty, since, now_ms),
+            };
+            if is_due {
                 due.push(volume.meta.name.clone());
             }
         }

@@ -115,6 +115,7 @@ impl Store {
             standing,
             attachment: None,
             dirty_since_ms: None,
+            trouble: None,
         };
         self.volumes.insert(name, volume);
     }
