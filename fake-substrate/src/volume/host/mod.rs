@@ -7,6 +7,7 @@
 
 mod collect;
 mod error;
+mod fetch;
 mod io;
 mod power;
 mod rehome;
@@ -60,7 +61,7 @@ pub struct Host {
     journal: Mutex<Box<dyn Journal>>,
     /// How long the journal was when it was last written anew.
     checkpointed: Mutex<u64>,
-    fetching: Mutex<()>,
+    fetches: fetch::Fetches,
     arena: Box<dyn Arena>,
     objects: Arc<dyn Objects>,
     room: room::Room,
@@ -107,7 +108,7 @@ impl Host {
             books: RwLock::new(books),
             journal: Mutex::new(journal),
             checkpointed: Mutex::new(0),
-            fetching: Mutex::new(()),
+            fetches: fetch::Fetches::default(),
             arena,
             objects,
             room: room::Room::default(),
