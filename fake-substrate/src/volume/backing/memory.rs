@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-use super::{Arena, Journal, ObjectError, Objects, Tag};
+use super::{Arena, Journal, Listed, ObjectError, Objects, Tag};
 
 /// Clones are the same memory: it outlives the host that used it.
 #[derive(Debug, Clone, Default)]
@@ -233,12 +233,15 @@ impl Objects for MemoryObjects {
         })
     }
 
-    fn list(&self, prefix: &str) -> Result<Vec<String>, ObjectError> {
-        Ok(self
-            .keys()
-            .into_iter()
-            .filter(|key| key.starts_with(prefix))
-            .collect())
+    fn list(&self, prefix: &str) -> Result<Vec<Listed>, ObjectError> {
+        let bucket = lock(&self.0);
+        let there = bucket.objects.iter();
+        let there = there.filter(|(key, _)| key.starts_with(prefix));
+        let listed = there.map(|(key, (body, _version))| Listed {
+            key: key.clone(),
+            bytes: body.len() as u64,
+        });
+        Ok(listed.collect())
     }
 }
 

@@ -6,6 +6,7 @@
 //! nothing else.
 
 mod collect;
+mod compact;
 mod error;
 mod fetch;
 mod io;
@@ -32,6 +33,7 @@ use crate::volume::store::root::root_key;
 use crate::volume::store::{Handle, Store};
 
 pub use collect::Collected;
+pub use compact::Compacted;
 pub use error::HostError;
 pub use power::PowerCut;
 pub use write_behind::{FlushPoint, Ticked};

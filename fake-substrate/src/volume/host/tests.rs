@@ -1,6 +1,7 @@
 //! What the model does not tell: other hosts, damage, journals that end anywhere, clones whose time
 //! has come.
 
+mod compact;
 mod fetch;
 mod write_behind;
 

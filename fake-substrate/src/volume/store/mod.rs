@@ -30,6 +30,7 @@
 //!   other volume needs at the next collection.
 
 pub mod codec;
+pub mod compact;
 pub mod cut;
 pub mod disk;
 pub mod flush;
@@ -375,12 +376,8 @@ impl Store {
                     Standing::Elsewhere(_) => None,
                 })
         };
-        let maps = heres().flat_map(|here| {
-            let flushing = here.flushing.as_ref().map(|(map, _dirty)| map);
-            let snapshots = here.base.iter().chain(flushing);
-            snapshots.chain([here.disk.current(), here.disk.synced()])
-        });
-        let versions = heres().flat_map(|here| here.disk.unsynced().values().flatten().copied());
+        let maps = heres().flat_map(|here| here.maps());
+        let versions = heres().flat_map(|here| here.versions());
         self.slots.sweep(maps, versions)
     }
 
@@ -391,17 +388,11 @@ impl Store {
             let Standing::Here(here) = &volume.standing else {
                 continue;
             };
-            let maps = [here.disk.current(), here.disk.synced()].into_iter();
-            let flushing = here.flushing.as_ref().map(|(map, _dirty)| map);
-            for map in maps.chain(&here.base).chain(flushing) {
+            for map in here.maps() {
                 packs.extend(self.slots.packs_of(map));
             }
-            let versions = here.disk.unsynced().values().flatten();
-            packs.extend(versions.filter_map(|version| match version {
-                Entry::Packed(pack, _index) => Some(*pack),
-                Entry::Local(slot) => self.slots.remote(*slot).map(|(pack, _index)| pack),
-                Entry::Hole => None,
-            }));
+            let versions = here.versions();
+            packs.extend(versions.filter_map(|version| Some(self.slots.place_of(version)?.0)));
         }
         packs
     }

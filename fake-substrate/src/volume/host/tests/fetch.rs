@@ -54,12 +54,12 @@ impl Rehomed {
     }
 
     fn pack_of(&self, block: u32) -> ObjectId {
-        self.host.with_books(|books| {
-            match books.disk(&self.handle).unwrap().current().get(block) {
+        self.host.with_books(
+            |books| match books.disk(&self.handle).unwrap().current().get(block) {
                 Entry::Packed(pack, _index) => pack,
                 entry => panic!("{entry:?}"),
-            }
-        })
+            },
+        )
     }
 
     async fn all_wait(&self, requests: usize, readers_of_first: usize) {
@@ -88,7 +88,10 @@ async fn different_packs_are_fetched_at_the_same_time() {
     let readers = [0, 2].map(|block| rehomed.read(block));
     rehomed.all_wait(2, 1).await;
     rehomed.objects.open();
-    assert_eq!(readers.map(|reader| reader.join().unwrap().unwrap()), [1, 2]);
+    assert_eq!(
+        readers.map(|reader| reader.join().unwrap().unwrap()),
+        [1, 2]
+    );
 }
 
 #[tokio::test]
@@ -98,7 +101,10 @@ async fn one_pack_is_fetched_once_for_all_who_wait_for_it() {
     let readers = [0, 1, 1, 0].map(|block| rehomed.read(block));
     rehomed.all_wait(1, 4).await;
     rehomed.objects.open();
-    assert_eq!(readers.map(|reader| reader.join().unwrap().unwrap()), [1; 4]);
+    assert_eq!(
+        readers.map(|reader| reader.join().unwrap().unwrap()),
+        [1; 4]
+    );
     assert_eq!(rehomed.objects.gets() - before, 1);
 }
 

@@ -16,7 +16,12 @@ fn a_flush_that_fails_is_tried_again_after_1_2_4_8_16_and_30_s_and_by_hand_at_on
     let mut tries = Vec::new();
     for now_ms in (10_000..80_000).step_by(100) {
         objects.break_next("packs/", Fault::Refuse);
-        if !machine.host.tick(Policy::PLATFORM, now_ms).failed.is_empty() {
+        if !machine
+            .host
+            .tick(Policy::PLATFORM, now_ms)
+            .failed
+            .is_empty()
+        {
             tries.push(now_ms);
         }
         objects.mend();
