@@ -1,6 +1,7 @@
 //! What went wrong on a host.
 
 use std::io;
+use std::sync::Arc;
 
 use crate::volume::VolumeName;
 use crate::volume::backing::ObjectError;
@@ -43,6 +44,9 @@ pub enum HostError {
         /// How.
         damage: Damaged,
     },
+    /// The request for a block failed, for all who waited for it.
+    #[error(transparent)]
+    Fetch(Arc<HostError>),
     /// A pack is not what was uploaded.
     #[error(transparent)]
     Pack(#[from] PackError),
@@ -87,8 +91,18 @@ impl HostError {
         match self {
             Self::Refused(Refused::Range { .. }) => Errno::EINVAL,
             Self::Refused(Refused::Full(_)) => Errno::ENOSPC,
+            Self::Fetch(error) => error.errno(),
             Self::Local { source, .. } => source.raw_os_error().map_or(Errno::EIO, Errno::from_raw),
             _ => Errno::EIO,
+        }
+    }
+
+    /// Whether an object is not there that the books spoke of.
+    pub(super) fn is_missing(&self) -> bool {
+        match self {
+            Self::Missing(_) => true,
+            Self::Fetch(error) => error.is_missing(),
+            _ => false,
         }
     }
 

@@ -6,7 +6,9 @@
 //! nothing else.
 
 mod collect;
+mod compact;
 mod error;
+mod fetch;
 mod io;
 mod power;
 mod rehome;
@@ -34,6 +36,7 @@ use crate::volume::store::root::root_key;
 use crate::volume::store::{Handle, Store};
 
 pub use collect::Collected;
+pub use compact::Compacted;
 pub use error::HostError;
 pub use power::PowerCut;
 pub use trouble::Held;
@@ -64,7 +67,7 @@ pub struct Host {
     journal: Mutex<Box<dyn Journal>>,
     /// How long the journal was when it was last written anew.
     checkpointed: Mutex<u64>,
-    fetching: Mutex<()>,
+    fetches: fetch::Fetches,
     arena: Box<dyn Arena>,
     objects: Arc<dyn Objects>,
     room: room::Room,
@@ -112,7 +115,7 @@ impl Host {
             books: RwLock::new(books),
             journal: Mutex::new(journal),
             checkpointed: Mutex::new(0),
-            fetching: Mutex::new(()),
+            fetches: fetch::Fetches::default(),
             arena,
             objects,
             room: room::Room::default(),

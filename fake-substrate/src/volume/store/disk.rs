@@ -146,6 +146,13 @@ impl Disk {
         self.current = self.synced.clone();
     }
 
+    /// Changes how the same content is mentioned. What the cache has was written here, so object storage is
+    /// not where it is looked for.
+    pub fn rename(&mut self, mut rename: impl FnMut(&mut BlockMap)) {
+        rename(&mut self.current);
+        rename(&mut self.synced);
+    }
+
     /// The guest cannot get at `before` any more; `after` is what it has in its place.
     fn release(&mut self, before: Entry, after: Entry, slots: &mut Slots) {
         match before {

@@ -158,6 +158,14 @@ impl BlockMap {
         node[number % NODE_LEAVES].as_ref()
     }
 
+    /// Makes holes of a leaf.
+    pub fn forget_leaf(&mut self, number: LeafNo) {
+        let number = number as usize;
+        if let Some(Some(node)) = self.root.get_mut(number / NODE_LEAVES) {
+            Arc::make_mut(node)[number % NODE_LEAVES] = None;
+        }
+    }
+
     /// Puts a whole leaf, shared with whoever holds it. `false` when the volume ends before it.
     pub fn share_leaf(&mut self, number: LeafNo, leaf: Arc<Leaf>) -> bool {
         let at = number as usize;

@@ -90,6 +90,11 @@ impl Store {
                     self.slots.note_upload(slot, remote);
                 }
             }
+            Record::Moved {
+                moves,
+                slots,
+                leaves,
+            } => self.apply_moved(&moves.into_iter().collect(), slots, leaves)?,
             Record::Fenced { volume } => self.here_mut(&volume)?.fenced = true,
             Record::Lost { volume } => {
                 let known = self.volume_mut(&volume)?;
@@ -119,6 +124,7 @@ impl Store {
             standing,
             attachment: None,
             dirty_since_ms: None,
+            trouble: None,
         };
         self.volumes.insert(name, volume);
     }
