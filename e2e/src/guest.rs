@@ -9,6 +9,7 @@ use fake_substrate::machine::spec::Overrides;
 use fake_substrate::machine::{Change, Machine, Resize};
 use fake_substrate::ports::{self, PortChoice};
 use fake_substrate::progress::Quiet;
+use fake_substrate::volume::store::decide::Children;
 
 use crate::running::{Running, Starting};
 use crate::spec::Spec;
@@ -61,7 +62,8 @@ impl Guest {
     /// Other memory, processors or a larger disk, from now on.
     pub async fn resize(&self, to: Resize) -> Result<()> {
         let resized = self.machine.resize(to, &Quiet).await;
-        resized.with_context(|| format!("resizing {}", self.name()))
+        let resized = resized.with_context(|| format!("resizing {}", self.name()));
+        resized.map(drop)
     }
 
     /// The size of its disk.
@@ -137,7 +139,7 @@ impl Guest {
 
     /// Takes one that was never switched on away, with its volume.
     pub async fn remove(self) -> Result<()> {
-        Ok(self.machine.remove(true).await?)
+        Ok(self.machine.remove(Some(Children::Forbid)).await?)
     }
 
     pub(crate) async fn login(&self) -> Result<Login> {

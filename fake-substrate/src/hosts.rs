@@ -321,12 +321,19 @@ impl Host {
         }
     }
 
-    /// Makes a machine's volume larger, with its disk and its file system.
-    pub async fn grow(&self, machine: &MachineName, size: DiskSize) -> Result<(), HostError> {
+    /// Makes a machine's volume larger, with its disk. Whether its file system has followed already.
+    pub async fn grow(&self, machine: &MachineName, size: DiskSize) -> Result<bool, HostError> {
         let to = GrowVolume {
             bytes: size.bytes(),
         };
-        Ok(self.store.grow_volume(&volume_name(machine)?, to).await?)
+        let fitted = self.store.grow_volume(&volume_name(machine)?, to).await?;
+        Ok(fitted.fits)
+    }
+
+    /// Lets the file system of a machine that is off follow a disk that has grown.
+    pub async fn fit(&self, machine: &MachineName) -> Result<(), HostError> {
+        self.store.fit_volume(&volume_name(machine)?).await?;
+        Ok(())
     }
 
     /// The end of a machine's volume. One that has children stays, and they are named, unless they are kept:

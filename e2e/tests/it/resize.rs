@@ -1,6 +1,6 @@
 //! The same machine with other memory and processors.
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 use e2e::{Door, Outcome, Vm, scenario};
 
 /// A machine is tuned for what it has at this boot (contract 5).
@@ -45,6 +45,50 @@ async fn a_running_machine_gets_other_limits_and_is_retuned_at_its_next_start() 
         let db = db.restart().await?;
         ledger.cut_off().await?.is_kept_by(&db).await?;
         is_tuned_for(&db, ["512MB", "1536MB", "32MB", "100", "8", "2"]).await
+    })
+    .await
+}
+
+/// The disk of a machine grows under load, and nobody is disconnected. At the next start its file system has
+/// all of it; a fork has that at once, another host does, and it does not get smaller again.
+#[tokio::test]
+async fn a_disk_grows_while_somebody_writes_to_it_and_stays_as_large() -> Outcome {
+    const OLD: &str = "10g";
+    const NEW: &str = "20g";
+    let has_grown = async |vm: &Vm| {
+        let size = vm.volume_mb().await?;
+        ensure!(size > 19_000, "{}: {size} MB", vm.name());
+        anyhow::Ok(())
+    };
+    scenario(async |world| {
+        let db = world.vm("db").on_block_volume().boot().await?;
+        ensure!(db.volume_mb().await? < 10_300, "it began larger than {OLD}");
+        let mut ledger = db.keep_writing(Door::Direct).await?;
+        ledger.reaches(200).await?;
+        db.resize_disk(NEW).await?;
+        ledger.reaches(ledger.so_far().rows() + 200).await?;
+        let before = ledger.so_far();
+        let fork = db.fork("fork").boot().await?;
+        has_grown(&fork).await?;
+        before.is_kept_by(&fork).await?;
+        fork.is_intact().await?;
+
+        let Err(refused) = db.resize_disk(OLD).await else {
+            bail!("a disk got smaller")
+        };
+        let said = format!("{refused:#}");
+        ensure!(said.contains("is not made smaller"), "{said}");
+        let db = db.power_cut(7).await?;
+        let promise = ledger.cut_off().await?;
+        let db = db.boot().await?;
+        promise.is_kept_by(&db).await?;
+        has_grown(&db).await?;
+        db.is_intact().await?;
+
+        db.flush().await?;
+        let db = db.lose_host().await?.rehome().await?.boot().await?;
+        promise.is_kept_by(&db).await?;
+        has_grown(&db).await
     })
     .await
 }

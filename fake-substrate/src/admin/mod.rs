@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 pub use fault::{ClearQuery, S3Access};
 pub use link::{KeptLine, LinkReport, LinkState, LogPage, LogQuery};
 pub use volumes::{
-    AttachedDisk, CollectReport, CreateVolume, CutPower, DestroyQuery, FileSystem,
+    AttachedDisk, CollectReport, CreateVolume, CutPower, DestroyQuery, FileSystem, Fitted,
     FlushPointReport, ForkVolume, GrowVolume, PowerCutReport, RootReport, StoreReport,
     VolumeReport, VolumeStanding,
 };

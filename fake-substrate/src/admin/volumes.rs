@@ -63,6 +63,15 @@ pub struct GrowVolume {
     pub bytes: u64,
 }
 
+/// What `POST /volumes/{name}/grow` and `/fit` answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fitted {
+    /// Whether the file system has all of the disk. Not so while somebody has it mounted, or if it could not
+    /// be made larger, of which the store's log has the reason.
+    pub fits: bool,
+}
+
 /// `POST /volumes/{name}/power-cut`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -224,10 +233,20 @@ impl AdminClient {
         self.act(parent, "/fork", Body::json(new)).await
     }
 
-    /// Makes a volume larger, and with it the disk that it is and an ext4 on that. One that is not ephemeral
-    /// has its new size in object storage when this returns. Asked for what it has, it completes what was cut.
-    pub async fn grow_volume(&self, name: &VolumeName, to: GrowVolume) -> Result<(), AdminError> {
+    /// Makes a volume larger, and with it the disk that it is, and an ext4 on that which nobody has mounted. One
+    /// that is not ephemeral has its new size in object storage when this returns. Asked for what it has, it
+    /// completes what was cut.
+    pub async fn grow_volume(
+        &self,
+        name: &VolumeName,
+        to: GrowVolume,
+    ) -> Result<Fitted, AdminError> {
         self.act(name, "/grow", Body::json(&to)).await
+    }
+
+    /// Lets the ext4 of a disk that nobody has mounted have all of it.
+    pub async fn fit_volume(&self, name: &VolumeName) -> Result<Fitted, AdminError> {
+        self.act(name, "/fit", Body::None).await
     }
 
     /// Makes a volume a disk.

@@ -3,9 +3,9 @@
 use clap::Args;
 
 use fake_substrate::docker;
-use fake_substrate::machine::Resize as To;
 use fake_substrate::machine::size::{Cpus, DiskSize, Memory};
 use fake_substrate::machine::state::State;
+use fake_substrate::machine::{Resize as To, Resized};
 use fake_substrate::names::MachineName;
 use fake_substrate::progress::Progress as _;
 
@@ -37,19 +37,25 @@ impl Resize {
             cpus: self.cpus,
             disk: self.disk,
         };
-        machine.resize(to, &site.progress).await?;
+        let resized = machine.resize(to, &site.progress).await?;
         let running = machine.view().await?.state == State::Running;
-        for told in self.told(running) {
+        for told in self.told(running, resized) {
             site.progress.step(&told);
         }
         Ok(())
     }
 
     /// What has come of it, and what has yet to come.
-    fn told(&self, running: bool) -> Vec<String> {
+    fn told(&self, running: bool, Resized { fits }: Resized) -> Vec<String> {
         let name = &self.name;
         let disk = self.disk.map(|disk| {
-            format!("The disk of machine {name} has {disk}, and its file system with it")
+            let follows = match fits {
+                true => "its file system with it".to_owned(),
+                false => format!(
+                    "its file system follows at the next start: fake-substrate restart {name}"
+                ),
+            };
+            format!("The disk of machine {name} has {disk}, and {follows}")
         });
         let memory = self.memory.map(|memory| format!("memory {memory}"));
         let cpus = self.cpus.map(|cpus| format!("cpus {cpus}"));
@@ -69,7 +75,7 @@ impl Resize {
 
 #[cfg(test)]
 mod tests {
-    use super::Resize;
+    use super::{Resize, Resized};
 
     fn resize(memory: Option<&str>, disk: Option<&str>) -> Resize {
         Resize {
@@ -83,13 +89,20 @@ mod tests {
     #[test]
     fn what_is_yet_to_come_is_told_of_a_machine_that_runs() {
         assert_eq!(
-            resize(Some("4g"), Some("20g")).told(true),
+            resize(Some("4g"), Some("20g")).told(true, Resized { fits: false }),
             [
-                "The disk of machine db has 20g, and its file system with it",
+                "The disk of machine db has 20g, and its file system follows at the next start: fake-substrate restart db",
                 "Machine db has memory 4g, cpus 2; Postgres is tuned to that at its next start: fake-substrate restart db"
             ]
         );
-        let off = resize(Some("4g"), None).told(false);
-        assert_eq!(off, ["Machine db has memory 4g, cpus 2"]);
+        let fits = Resized { fits: true };
+        let off = resize(Some("4g"), Some("20g")).told(false, fits);
+        assert_eq!(
+            off,
+            [
+                "The disk of machine db has 20g, and its file system with it",
+                "Machine db has memory 4g, cpus 2"
+            ]
+        );
     }
 }

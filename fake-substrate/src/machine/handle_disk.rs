@@ -76,7 +76,10 @@ impl Machine {
         if view.state.allows(Verb::Start) != Verdict::Go {
             return Ok(());
         }
-        let now = self.hosts().awake(host).await?.disk(&self.name).await?;
+        let host_now = self.hosts().awake(host).await?;
+        let now = host_now.disk(&self.name).await?;
+        // Nobody has it mounted now.
+        host_now.fit(&self.name).await?;
         if now == *device {
             return Ok(());
         }

@@ -16,5 +16,5 @@ mod view;
 pub use error::{MachineError, NotReady};
 pub use handle::Machine;
 pub use last_lines::LastLines;
-pub use resize::Resize;
+pub use resize::{Resize, Resized};
 pub use view::{Change, View};

@@ -19,21 +19,34 @@ pub struct Resize {
     pub disk: Option<DiskSize>,
 }
 
+/// What has come of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resized {
+    /// Whether the file system has all of the disk. If not it follows at the next start, or as soon as PID 1
+    /// notices where that may.
+    pub fits: bool,
+}
+
 impl Machine {
     /// Resizes it, without a stop: its limits and its disk are the new ones when this returns. Postgres is
     /// tuned to its machine when that boots. The disk comes first, since that alone may be refused.
-    pub async fn resize(&self, to: Resize, progress: &dyn Progress) -> Result<(), MachineError> {
+    pub async fn resize(
+        &self,
+        to: Resize,
+        progress: &dyn Progress,
+    ) -> Result<Resized, MachineError> {
         self.may(Verb::Resize).await?;
         let lock = SubstrateLock::take(&self.substrate, progress).await?;
+        let mut fits = true;
         if let Some(size) = to.disk {
             let host = self.must_have_a_disk("resize the disk of").await?;
             let host = self.hosts().awake(&host).await?;
-            host.grow(&self.name, size).await?;
+            fits = host.grow(&self.name, size).await?;
         }
         if to.memory.is_some() || to.cpus.is_some() {
             container::resize(&self.docker, &self.container(), to.memory, to.cpus).await?;
         }
         drop(lock);
-        Ok(())
+        Ok(Resized { fits })
     }
 }

@@ -10,9 +10,10 @@ use axum::routing::{get, post, put};
 use axum::{Json, Router};
 
 use super::disks::Disks;
-use super::{BlockStoreError, birth, growth, random};
+use super::growth::{self, Fit};
+use super::{BlockStoreError, birth, random};
 use crate::admin::{
-    AdminToken, AttachedDisk, CollectReport, CreateVolume, CutPower, DestroyQuery,
+    AdminToken, AttachedDisk, CollectReport, CreateVolume, CutPower, DestroyQuery, Fitted,
     FlushPointReport, ForkVolume, GrowVolume, PowerCutReport, Refusal, RootReport, StoreReport,
     VolumeReport, VolumeStanding,
 };
@@ -45,6 +46,7 @@ pub(super) fn router(host: Arc<Host>, disks: Arc<Disks>, token: AdminToken) -> R
         .route("/volumes/{name}/attach", post(attach))
         .route("/volumes/{name}/detach", post(detach))
         .route("/volumes/{name}/grow", post(grow))
+        .route("/volumes/{name}/fit", post(fit))
         .route("/volumes/{name}/flush", post(flush))
         .route("/volumes/{name}/power-cut", post(power_cut))
         .route("/volumes/{name}/lose", post(lose))
@@ -182,12 +184,20 @@ async fn detach(State(desk): Shared, name: Named) -> Answer<()> {
     Ok(Json(desk.disks.detach(&name).await?))
 }
 
-async fn grow(State(desk): Shared, name: Named, to: Body<GrowVolume>) -> Answer<()> {
+async fn grow(State(desk): Shared, name: Named, to: Body<GrowVolume>) -> Answer<Fitted> {
     let (Path(name), Json(GrowVolume { bytes })) = (name?, to?);
     // On its own, to its end: a caller that hangs up leaves no file system half grown.
     let growth = growth::grow(desk.host, desk.disks, name, bytes);
     let grown = tokio::spawn(growth).await.map_err(BlockStoreError::Bug)?;
-    Ok(Json(grown?))
+    let fits = grown? == Fit::Fits;
+    Ok(Json(Fitted { fits }))
+}
+
+async fn fit(State(desk): Shared, name: Named) -> Answer<Fitted> {
+    let Path(name) = name?;
+    let fitting = tokio::spawn(async move { desk.disks.fits(&name).await });
+    let fits = fitting.await.map_err(BlockStoreError::Bug)?;
+    Ok(Json(Fitted { fits }))
 }
 
 async fn flush(State(desk): Shared, name: Named) -> Answer<FlushPointReport> {

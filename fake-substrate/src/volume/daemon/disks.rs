@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
+use super::BlockStoreError;
+use super::growth::{self, Fit};
 #[cfg(target_os = "linux")]
 use super::loops;
 use super::loops::Loop;
-use super::{BlockStoreError, growth};
 use crate::serve::chain;
 use crate::volume::VolumeName;
 #[cfg(target_os = "linux")]
@@ -58,20 +59,29 @@ impl Disks {
     /// Makes a volume a disk.
     pub(super) async fn attach(&self, volume: &VolumeName) -> Result<String, BlockStoreError> {
         let (_handle, device) = self.open(volume).await?;
-        // Best effort: with less room than there is, everything is there.
-        let devices = self.devices.lock().await;
-        if let Err(error) = self.fit(volume, &devices).await {
-            tracing::warn!(%volume, error = %chain(&error), "its file system stays smaller than its disk");
-        }
+        self.fits(volume).await;
         Ok(device)
     }
 
-    /// Makes a volume larger, and with it the disk that it is, and the file system on that.
+    /// Whether the file system of a disk has all of it. Best effort: with less room than there is, everything
+    /// is there.
+    pub(super) async fn fits(&self, volume: &VolumeName) -> bool {
+        match self.fit(volume).await {
+            Ok(fit) => fit == Fit::Fits,
+            Err(error) => {
+                tracing::warn!(%volume, error = %chain(&error), "its file system stays smaller than its disk");
+                false
+            }
+        }
+    }
+
+    /// Makes a volume larger, and with it the disk that it is, and the file system on that unless somebody
+    /// has it mounted.
     pub(super) async fn grow(
         &self,
         volume: &VolumeName,
         bytes: u64,
-    ) -> Result<(), BlockStoreError> {
+    ) -> Result<Fit, BlockStoreError> {
         let devices = self.devices.lock().await;
         self.host.grow(volume, bytes)?;
         #[cfg(target_os = "linux")]
@@ -87,7 +97,8 @@ impl Disks {
                 loops::grow(&disk.device, &folder.join(file), bytes).await?;
             }
         }
-        self.fit(volume, &devices).await
+        drop(devices);
+        self.fit(volume).await
     }
 
     /// A power cut ends the attachment and leaves the device.
@@ -98,13 +109,13 @@ impl Disks {
         })
     }
 
-    /// Lets the file system of a disk have all of it.
-    async fn fit(&self, volume: &VolumeName, devices: &Devices) -> Result<(), BlockStoreError> {
-        let (Some((folder, _mounted)), Some(disk)) = (
-            &self.mount,
-            devices.now.get(volume).filter(|_| self.is_attached(volume)),
-        ) else {
-            return Ok(());
+    /// Lets the file system of a disk have all of it. Nobody attaches or detaches meanwhile: the programs
+    /// have the disk open.
+    async fn fit(&self, volume: &VolumeName) -> Result<Fit, BlockStoreError> {
+        let devices = self.devices.lock().await;
+        let attached = devices.now.get(volume).filter(|_| self.is_attached(volume));
+        let Some(disk) = attached else {
+            return Ok(Fit::Fits);
         };
         let bytes = self.host.with_books(|books| {
             let here = books.here(volume);
@@ -112,8 +123,7 @@ impl Disks {
                 u64::from(here.disk.current().blocks()) * BLOCK_BYTES
             })
         });
-        let mount_point = folder.with_file_name(format!("{volume}.growing"));
-        growth::fit(&disk.device, bytes, &mount_point).await
+        growth::fit(&disk.device, bytes).await
     }
 
     /// Makes a volume a disk; tells also which attachment that is.

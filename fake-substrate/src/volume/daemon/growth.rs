@@ -1,25 +1,37 @@
 //! How a volume gets larger: first in the books, then the disk that it is to a machine, then the ext4 on
-//! that disk, then in object storage.
+//! that disk.
 //!
 //! ```text
-//!   journal: blocks ──► file, loop device ──► ext4, by the kernel, while mounted ──► flush point
+//!   journal: blocks ──► file, loop device ──► ext4: by the machine's own kernel while it is mounted, or here
+//!                                             while nobody has it
 //! ```
 //!
-//! The kernel grows a mounted ext4 with sessions going on, for who has CAP_SYS_RESOURCE. A machine's
-//! container has not; this process has, and mounts the disk beside the machine for as long as it takes: for
-//! the kernel it is one file system, however often it is mounted. Cut anywhere, a volume is larger than its
-//! file system, which the next attachment makes good.
+//! The kernel grows a mounted ext4 for who has CAP_SYS_RESOURCE in the initial user namespace. Not every Docker can
+//! give that to a container, the store's own included; so what a machine cannot do is done here at its next start. Cut
+//! anywhere, a volume is larger than its file system, and the next start makes it good.
 
-use std::path::Path;
 use std::sync::Arc;
 
+use super::BlockStoreError;
 use super::birth::blocking;
 use super::disks::Disks;
-use super::{BlockStoreError, clock};
 use crate::command::{CommandError, Program};
 use crate::progress::Quiet;
+use crate::serve::clock;
 use crate::volume::VolumeName;
 use crate::volume::host::Host;
+
+/// e2fsck has mended something, as it does of a disk that lost its power.
+const MENDED: i32 = 1;
+
+/// What became of the file system of a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fit {
+    /// It has all of the disk, or is no ext4.
+    Fits,
+    /// Somebody has it mounted: the disk is larger than it.
+    InUse,
+}
 
 /// Makes a volume larger. One that is not ephemeral has its new size in object storage when this returns.
 pub(super) async fn grow(
@@ -27,44 +39,67 @@ pub(super) async fn grow(
     disks: Arc<Disks>,
     name: VolumeName,
     bytes: u64,
-) -> Result<(), BlockStoreError> {
-    disks.grow(&name, bytes).await?;
+) -> Result<Fit, BlockStoreError> {
+    let fit = disks.grow(&name, bytes).await?;
     let is_ephemeral = host.with_books(|books| {
         let volume = books.volume(&name);
         volume.is_ok_and(|volume| volume.meta.ephemeral)
     });
-    if is_ephemeral {
-        return Ok(());
+    if !is_ephemeral {
+        let flush = move |host: &Host| host.flush_point(&name, clock::unix_ms()).map(drop);
+        blocking(&host, flush).await?;
     }
-    blocking(&host, move |host| {
-        host.flush_point(&name, clock::unix_ms()).map(drop)
-    })
-    .await
+    Ok(fit)
 }
 
-/// Lets the ext4 of a disk of `bytes` have all of it. A disk that holds something else is left alone.
-/// `mount_point` is a folder that is made for it.
-pub(super) async fn fit(
-    device: &str,
-    bytes: u64,
-    mount_point: &Path,
-) -> Result<(), BlockStoreError> {
+/// Lets the ext4 of a disk of `bytes` have all of it, unless somebody has it mounted. A disk that holds
+/// something else is left alone.
+pub(super) async fn fit(device: &str, bytes: u64) -> Result<Fit, BlockStoreError> {
     let header = Program::named("dumpe2fs").args(["-h", device]);
     let header = match header.run(&Quiet).await {
         Ok(header) => header,
-        Err(CommandError::Failed { .. }) => return Ok(()),
+        Err(CommandError::Failed { .. }) => return Ok(Fit::Fits),
         Err(error) => return Err(BlockStoreError::Fit(error)),
     };
     if !is_outgrown(&header, bytes) {
-        return Ok(());
+        return Ok(Fit::Fits);
     }
-    mounted_at(device, mount_point).await?;
+    // The programs look as well, each for itself: this answers who is to be told what.
+    if is_in_use(device)? {
+        return Ok(Fit::InUse);
+    }
+    // resize2fs takes a file system that was checked just now, and none with a journal to replay.
+    let check = Program::named("e2fsck").args(["-f", "-p", device]);
+    match check.run(&Quiet).await {
+        Ok(_clean) => {}
+        Err(CommandError::Failed { status, .. }) if status.code() == Some(MENDED) => {}
+        Err(error) => return Err(BlockStoreError::Fit(error)),
+    }
     let grown = Program::named("resize2fs").arg(device).run(&Quiet).await;
-    let unmounted = unmount(mount_point).await;
     grown.map_err(BlockStoreError::Fit)?;
-    unmounted?;
     tracing::info!(device, bytes, "its file system has all of it");
-    Ok(())
+    Ok(Fit::Fits)
+}
+
+/// Whether a kernel has a disk mounted, in whatever container: who has it mounted has it exclusively.
+#[cfg(target_os = "linux")]
+fn is_in_use(device: &str) -> Result<bool, BlockStoreError> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut options = std::fs::OpenOptions::new();
+    let exclusively = nix::fcntl::OFlag::O_EXCL.bits();
+    match options.read(true).custom_flags(exclusively).open(device) {
+        Ok(_nobody) => Ok(false),
+        Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => Ok(true),
+        Err(source) => Err(BlockStoreError::Mount {
+            path: device.into(),
+            source,
+        }),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_in_use(_device: &str) -> Result<bool, BlockStoreError> {
+    Err(BlockStoreError::NoDisks)
 }
 
 /// Whether a disk has room for a block that its ext4 does not use, by what dumpe2fs tells of that.
@@ -77,52 +112,6 @@ fn is_outgrown(header: &str, bytes: u64) -> bool {
         (Some(blocks), Some(size)) => blocks.saturating_add(1).saturating_mul(size) <= bytes,
         _ => false,
     }
-}
-
-#[cfg(target_os = "linux")]
-async fn mounted_at(device: &str, mount_point: &Path) -> Result<(), BlockStoreError> {
-    use nix::mount::{MsFlags, mount};
-    let (device, path) = (device.to_owned(), mount_point.to_owned());
-    let mounting = tokio::task::spawn_blocking(move || {
-        let failed = |source| BlockStoreError::Mount {
-            path: path.clone(),
-            source,
-        };
-        std::fs::create_dir_all(&path).map_err(failed)?;
-        let flags =
-            MsFlags::MS_NOATIME | MsFlags::MS_NODEV | MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
-        let mounted = mount(
-            Some(device.as_str()),
-            &path,
-            Some("ext4"),
-            flags,
-            None::<&str>,
-        );
-        mounted.map_err(|errno| failed(errno.into()))
-    });
-    mounting.await.map_err(BlockStoreError::Bug)?
-}
-
-#[cfg(target_os = "linux")]
-async fn unmount(mount_point: &Path) -> Result<(), BlockStoreError> {
-    use nix::mount::{MntFlags, umount2};
-    let path = mount_point.to_owned();
-    let unmounting = tokio::task::spawn_blocking(move || {
-        let gone = umount2(&path, MntFlags::empty()).map_err(std::io::Error::from);
-        let gone = gone.and_then(|()| std::fs::remove_dir(&path));
-        gone.map_err(|source| BlockStoreError::Mount { path, source })
-    });
-    unmounting.await.map_err(BlockStoreError::Bug)?
-}
-
-#[cfg(not(target_os = "linux"))]
-async fn mounted_at(_device: &str, _mount_point: &Path) -> Result<(), BlockStoreError> {
-    std::future::ready(Err(BlockStoreError::NoDisks)).await
-}
-
-#[cfg(not(target_os = "linux"))]
-async fn unmount(_mount_point: &Path) -> Result<(), BlockStoreError> {
-    std::future::ready(Err(BlockStoreError::NoDisks)).await
 }
 
 #[cfg(test)]
