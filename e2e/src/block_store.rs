@@ -345,6 +345,17 @@ impl Disk<'_> {
         Ok(self.run(&script).await?.trim().parse()?)
     }
 
+    /// Groups of its file system whose inodes the kernel would still write zeroes to, in the background of the
+    /// first mount.
+    pub async fn groups_to_initialise(&self) -> Result<usize> {
+        let script = format!("dumpe2fs {VDB} 2>/dev/null | grep '^Group [0-9]'");
+        let groups = self.run(&script).await?;
+        let left = groups
+            .lines()
+            .filter(|group| !group.contains("ITABLE_ZEROED"));
+        Ok(left.count())
+    }
+
     /// The letter in each of the first blocks; `.` where there is none.
     pub async fn read(&self, blocks: usize) -> Result<String> {
         let script = format!("dd if={VDB} bs={BLOCK} count={blocks} iflag=direct | tr '\\0' .");

@@ -24,6 +24,7 @@ async fn a_lost_host_costs_what_came_after_the_flush_point_and_nothing_else() ->
         let all = ledger.cut_off().await?;
 
         let db = lost.rehome().await?.boot().await?;
+        reads_nothing_ahead(&db).await?;
         flushed.is_kept_by(&db).await?;
         let there = all.is_a_prefix_on(&db).await?;
         eprintln!(
@@ -37,6 +38,15 @@ async fn a_lost_host_costs_what_came_after_the_flush_point_and_nothing_else() ->
         db.must_have_an_empty_plan().await
     })
     .await
+}
+
+/// The kernel would read the bitmap of each group of a disk whose blocks are all somewhere else.
+async fn reads_nothing_ahead(db: &Vm) -> Result<()> {
+    let mounts = db
+        .shell("grep ' /var/lib/postgresql ' /proc/mounts")
+        .await?;
+    ensure!(mounts.contains("no_prefetch_block_bitmaps"), "{mounts}");
+    Ok(())
 }
 
 /// The timeline tells a fork, the instance who it is.

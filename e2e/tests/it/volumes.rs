@@ -55,7 +55,10 @@ async fn a_volume_is_born_with_an_empty_file_system() -> Outcome {
                 "{born:?}"
             );
             ensure!(store.used().await? < 8 << 20, "{name} is not cheap");
-            let usable = volume.attach().await?.mount_and_write().await?;
+            let disk = volume.attach().await?;
+            let left = disk.groups_to_initialise().await?;
+            ensure!(left == 0, "{left} groups of {name} are left to the kernel");
+            let usable = disk.mount_and_write().await?;
             ensure!(usable > bytes / 5 * 4, "{usable} of {bytes} bytes");
         }
         let refused = store.create_formatted("tiny", 4096).await;

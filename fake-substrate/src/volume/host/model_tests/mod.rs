@@ -3,6 +3,8 @@
 
 mod event;
 mod flight;
+mod guest;
+mod lives;
 mod promise;
 
 use std::collections::BTreeMap;
@@ -10,16 +12,13 @@ use std::sync::Arc;
 
 use proptest::prelude::{ProptestConfig, prop, proptest};
 
-use super::{Host, HostError, NewFork};
+use super::Host;
 use crate::volume::VolumeName;
 use crate::volume::backing::memory::{Fault, MemoryArena, MemoryJournal, MemoryObjects};
 use crate::volume::store::Handle;
 use crate::volume::store::compact::Policy;
-use crate::volume::store::cut::Tear;
-use crate::volume::store::decide::{Children, NewVolume};
 use crate::volume::store::map::{BLOCK, BLOCK_BYTES};
-use crate::volume::store::refused::Refused;
-use event::{Event, Span, event};
+use event::{Event, event};
 use flight::Flight;
 use promise::{Local, Promise};
 
@@ -160,219 +159,6 @@ impl Story {
         self.check();
     }
 
-    fn create(&mut self, volume: usize, ephemeral: bool) {
-        let created = self.host.create(
-            NewVolume {
-                name: name(volume),
-                bytes: 600 * BLOCK_BYTES,
-                ephemeral,
-                expires_ms: None,
-            },
-            self.now_ms,
-        );
-        match created {
-            Ok(()) => {
-                let promise = Promise {
-                    ephemeral,
-                    parent: None,
-                    here: Some(Local::holding(State::default())),
-                    points: vec![None],
-                    at_stake: 0,
-                };
-                assert!(self.promises.insert(volume, promise).is_none());
-            }
-            Err(HostError::Refused(Refused::Exists(_))) => {
-                assert!(self.promises.contains_key(&volume));
-            }
-            Err(error) => assert!(matches!(error, HostError::Objects(_)), "{error}"),
-        }
-    }
-
-    fn write(&mut self, volume: usize, span: Span, fua: bool, zeroes: u8) {
-        if self.local(volume).is_none() {
-            return;
-        }
-        if !self.has_room(volume) {
-            return;
-        }
-        self.written += 1;
-        let written = self.written;
-        let number = |block: usize| match zeroes & (1 << (block % 3)) {
-            0 => written,
-            _ => 0,
-        };
-        let sectors = span.places().map(|(block, _sector)| number(block));
-        let data: Vec<u8> = sectors
-            .flat_map(|number| number.to_le_bytes().repeat(SECTOR / 4))
-            .collect();
-        let handle = self.handle(volume);
-        self.host.write(&handle, span.offset(), &data, fua).unwrap();
-        self.has_written(volume, span, fua, number);
-    }
-
-    fn zero(&mut self, volume: usize, span: Span, fua: bool) {
-        if self.local(volume).is_none() {
-            return;
-        }
-        if !self.has_room(volume) {
-            return;
-        }
-        let handle = self.handle(volume);
-        let bytes = (span.sectors * SECTOR) as u64;
-        self.host.zero(&handle, span.offset(), bytes, fua).unwrap();
-        self.has_written(volume, span, fua, |_block| 0);
-    }
-
-    /// Nobody else is there to make room, so the story does not wait for it.
-    fn has_room(&mut self, volume: usize) -> bool {
-        let handle = self.handle(volume);
-        let has_room = self.host.has_room(&handle).unwrap();
-        assert!(has_room || !self.promises[&volume].ephemeral);
-        has_room
-    }
-
-    fn has_written(&mut self, volume: usize, span: Span, fua: bool, number: impl Fn(usize) -> u32) {
-        let local = self.local(volume).unwrap();
-        let mut touched = Vec::new();
-        for (block, sector) in span.places() {
-            local.current[block][sector] = number(block);
-            touched.push(block);
-        }
-        touched.dedup();
-        let at_stake = touched.iter().filter(|block| number(**block) != 0).count() as u64;
-        for block in touched {
-            local.unsynced[block].push(local.current[block]);
-            if fua {
-                local.sync(block);
-            }
-        }
-        let promise = self.promises.get_mut(&volume).unwrap();
-        // Zeroes over zeroes write nothing, and what wrote nothing may be told again and again.
-        if !promise.ephemeral {
-            promise.at_stake += at_stake;
-        }
-        assert!(
-            promise.at_stake < MOST_AT_STAKE + LONGEST_WRITE,
-            "{} blocks at stake",
-            promise.at_stake
-        );
-    }
-
-    fn fork(&mut self, parent: usize, child: usize, ephemeral: bool) {
-        let forked = self.host.fork(
-            &NewFork {
-                parent: name(parent),
-                child: name(child),
-                ephemeral,
-                expires_ms: None,
-            },
-            self.now_ms,
-        );
-        if let Err(error) = forked {
-            let may = self.local(parent).is_some() && !self.promises.contains_key(&child);
-            // A name whose root could not be removed yet is not free.
-            let buried = self
-                .host
-                .books()
-                .doomed()
-                .all(|doomed| *doomed != name(child));
-            assert!(!may || !buried, "{error}");
-            return;
-        }
-        let state = self
-            .local(parent)
-            .expect("a fork of what is not here")
-            .current;
-        let promise = Promise {
-            ephemeral,
-            parent: Some(parent),
-            here: Some(Local::holding(state)),
-            points: vec![None],
-            at_stake: 0,
-        };
-        assert!(self.promises.insert(child, promise).is_none());
-    }
-
-    fn power_cut(&mut self, volume: usize, seed: u64, torn: bool) {
-        if self.local(volume).is_none() {
-            return;
-        }
-        let tear = if torn { Tear::Sector } else { Tear::Block };
-        let dead = self.handle(volume);
-        self.host.power_cut(&name(volume), seed, tear).unwrap();
-        self.handles.remove(&volume);
-        // The machine that had it may go on writing for a moment; nothing of it counts.
-        let refused = self.host.write(&dead, 0, &[9; BLOCK], true);
-        assert!(matches!(
-            refused,
-            Err(HostError::Refused(Refused::Revoked(_)))
-        ));
-        let after = self.read(volume);
-        let local = self.local(volume).unwrap();
-        for (block, content) in after.iter().enumerate() {
-            assert!(
-                local.may_become(block, *content, torn),
-                "block {block} became {content:?}: {local:?}"
-            );
-        }
-        *local = Local::holding(after);
-    }
-
-    fn rehome(&mut self, volume: usize) {
-        let rehomed = self.host.rehome(&name(volume));
-        if let Err(error) = rehomed {
-            let Some(promise) = self.promises.get(&volume) else {
-                return;
-            };
-            let excused = matches!(error, HostError::Objects(_)) || promise.here.is_some();
-            assert!(
-                excused || promise.points.contains(&None) || promise.ephemeral,
-                "{error}"
-            );
-            return;
-        }
-        let state = self.read(volume);
-        let promise = self.promises.get_mut(&volume).unwrap();
-        assert!(!promise.ephemeral, "object storage had an ephemeral volume");
-        assert!(
-            promise.points.contains(&Some(state)),
-            "{state:?} is no flush point of {promise:?}"
-        );
-        promise.points = vec![Some(state)];
-        promise.at_stake = 0;
-        promise.here = Some(Local::holding(state));
-    }
-
-    fn destroy(&mut self, volume: usize, keep: bool) {
-        let children = match keep {
-            true => Children::Keep,
-            false => Children::Forbid,
-        };
-        self.let_go(volume);
-        let has_forks = self
-            .promises
-            .values()
-            .any(|other| other.parent == Some(volume));
-        let destroyed = self.host.destroy(&name(volume), children);
-        if has_forks && !keep {
-            let refused = matches!(
-                destroyed,
-                Err(HostError::Refused(Refused::HasChildren { .. }))
-            );
-            // A lost volume that is gone from the books has no forks there.
-            assert!(
-                refused || !self.promises.contains_key(&volume),
-                "{destroyed:?}"
-            );
-            return;
-        }
-        // Refused by object storage it is gone all the same; its root goes later.
-        self.promises.remove(&volume);
-        for other in self.promises.values_mut() {
-            other.parent.take_if(|parent| *parent == volume);
-        }
-    }
-
     /// SIGKILL of the host's process: what was synced stays, what was not is gone.
     fn restart(&mut self) {
         self.handles.clear();
@@ -384,27 +170,6 @@ impl Story {
                 *local = Local::holding(local.synced);
             }
         }
-    }
-
-    fn read(&mut self, volume: usize) -> State {
-        let handle = self.handle(volume);
-        let mut state = State::default();
-        for (content, block) in state.iter_mut().zip(BLOCKS) {
-            let mut bytes = [0; BLOCK];
-            self.host
-                .read(&handle, u64::from(block) * BLOCK_BYTES, &mut bytes)
-                .unwrap();
-            let (sectors, _none) = bytes.as_chunks::<SECTOR>();
-            for (number, sector) in content.iter_mut().zip(sectors) {
-                let (words, _none) = sector.as_chunks::<4>();
-                *number = u32::from_le_bytes(words[0]);
-                assert!(
-                    words[1..] == words[..words.len() - 1],
-                    "a sector of two writes"
-                );
-            }
-        }
-        state
     }
 
     fn check(&mut self) {

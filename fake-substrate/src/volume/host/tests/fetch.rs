@@ -124,3 +124,65 @@ async fn a_fetch_that_fails_fails_for_all_who_wait_and_is_tried_again_by_the_nex
     rehomed.objects.flip(&key, 40);
     assert_eq!(rehomed.read(1).join().unwrap().unwrap(), 1);
 }
+
+#[test]
+fn a_rehomed_volume_fetches_what_is_read_and_nothing_twice() {
+    let objects = MemoryObjects::default();
+    let first = Machine::new(&objects, 1);
+    let handle = first.create("db", 8 * MIB);
+    let data: Vec<u8> = (0..1024)
+        .flat_map(|block: u32| [block.to_le_bytes()[0] | 1; BLOCK])
+        .collect();
+    first.host.write(&handle, 0, &data, false).unwrap();
+    first.host.flush_point(&name("db"), 0).unwrap();
+    drop(first);
+
+    let second = Machine::new(&objects, 2);
+    second.host.rehome(&name("db")).unwrap();
+    let handle = second.host.attach(&name("db")).unwrap();
+    let before = objects.gets();
+    assert_eq!(second.block(&handle, 70).unwrap(), 71);
+    assert_eq!(second.block(&handle, 127).unwrap(), 127);
+    assert_eq!(objects.gets() - before, 1, "neighbours come along");
+    second.fork("db", "copy", None);
+    let copy = second.host.attach(&name("copy")).unwrap();
+    assert_eq!(second.block(&copy, 71).unwrap(), 71);
+    assert_eq!(
+        objects.gets() - before,
+        2,
+        "a look for the name of the fork, no fetch"
+    );
+    // A part of a block keeps the rest of it, also when that has to be fetched.
+    second
+        .host
+        .write(&handle, 900 * 4096 + 512, &[9; 512], false)
+        .unwrap();
+    let mut block = [0; BLOCK];
+    second.host.read(&handle, 900 * 4096, &mut block).unwrap();
+    assert_eq!((block[0], block[512], block[1024]), (133, 9, 133));
+}
+
+#[test]
+fn a_damaged_pack_is_an_error_for_whoever_reads_it_and_for_nobody_else() {
+    let objects = MemoryObjects::default();
+    let first = Machine::new(&objects, 1);
+    let handle = first.create("db", 8 * MIB);
+    first
+        .host
+        .write(&handle, 0, &[1; 200 * BLOCK], false)
+        .unwrap();
+    first.host.flush_point(&name("db"), 0).unwrap();
+    let pack = objects
+        .keys()
+        .into_iter()
+        .find(|key| key.starts_with("packs/"))
+        .unwrap();
+    objects.flip(&pack, 5000);
+
+    let second = Machine::new(&objects, 2);
+    second.host.rehome(&name("db")).unwrap();
+    let handle = second.host.attach(&name("db")).unwrap();
+    let error = second.block(&handle, 0).unwrap_err();
+    assert!(error.to_string().contains("block 1 of pack"), "{error}");
+    assert_eq!(second.block(&handle, 100).unwrap(), 1);
+}
