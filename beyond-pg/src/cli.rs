@@ -1,4 +1,4 @@
-//! The command line: `supervisor | boot [--plan] | archive %p %f`.
+//! The command line: `supervisor | boot [--plan] | archive %p %f | restore %f %p`.
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -39,6 +39,14 @@ pub(crate) enum Command {
         path: PathBuf,
         /// Its name (%f).
         name: String,
+    },
+    /// Put one WAL file of the archive in place; Postgres calls this (restore_command). Exits with 1 when
+    /// the archive has no such file, and with 200 when that could not be found out.
+    Restore {
+        /// Its name (%f).
+        name: String,
+        /// Where to put it, relative to PGDATA (%p).
+        path: PathBuf,
     },
 }
 

@@ -118,6 +118,11 @@ impl Layout {
         self.beyond_dir().join("unarchived.json")
     }
 
+    /// Where PID 1 lends the archive target to the commands that Postgres runs.
+    pub(crate) fn archive_socket(&self) -> PathBuf {
+        self.run_dir().join("archive.sock")
+    }
+
     /// What `ALTER SYSTEM` writes.
     pub(crate) fn auto_conf(&self) -> PathBuf {
         self.pgdata().join("postgresql.auto.conf")
