@@ -1,4 +1,5 @@
-//! The command line: `supervisor | boot [--plan] | archive %p %f | restore %f %p`.
+//! The command line: `supervisor | boot [--plan] | archive %p %f | restore %f %p |
+//! restore-window`.
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -47,6 +48,12 @@ pub(crate) enum Command {
         name: String,
         /// Where to put it, relative to PGDATA (%p).
         path: PathBuf,
+    },
+    /// Print from where to where this volume can be restored. Reads; to be run as the OS user postgres.
+    RestoreWindow {
+        /// For a program.
+        #[arg(long)]
+        json: bool,
     },
 }
 

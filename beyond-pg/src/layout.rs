@@ -103,6 +103,11 @@ impl Layout {
         self.beyond_dir().join("forked-from.json")
     }
 
+    /// The restore that this volume has behind it.
+    pub(crate) fn restored(&self) -> PathBuf {
+        self.beyond_dir().join("restored.json")
+    }
+
     /// Makes Postgres recover onto a timeline of its own, and is gone when it has.
     pub(crate) fn recovery_signal(&self) -> PathBuf {
         self.pgdata().join("recovery.signal")

@@ -96,6 +96,14 @@ fn carry_out(layout: &Layout, command: &Command, logs: Logs) -> anyhow::Result<E
             runtime()?.block_on(archive::archive(layout, path, name))?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::RestoreWindow { json } => {
+            let window = runtime()?.block_on(archive::restore_window(layout))?;
+            print(&match json {
+                true => serde_json::to_string(&window)?,
+                false => window.to_string(),
+            });
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Restore { name, path } => {
             let restored = runtime()?.block_on(archive::restore(layout, name, path));
             Ok(match restored {
@@ -108,6 +116,14 @@ fn carry_out(layout: &Layout, command: &Command, logs: Logs) -> anyhow::Result<E
             })
         }
     }
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "the answer of a command, not a log line"
+)]
+fn print(text: &str) {
+    println!("{text}");
 }
 
 /// The life of a machine. However it ends, its last words are on their way to the host.

@@ -27,6 +27,7 @@
 //! `fake-substrate`'s own code, the same that `up` runs, and meets beyond-pg only as an image.
 //! All waiting is in [`until`], all time limits are in [`budget`].
 
+mod archive;
 mod artifacts;
 mod bare;
 mod block_store;
@@ -65,6 +66,7 @@ mod vm;
 mod world;
 mod writer;
 
+pub use archive::{ARCHIVE, archive_key, archived_by};
 pub use artifacts::Images;
 pub use bare::{Bare, Reader};
 pub use block_store::{BlockStore, Disk, Volume};

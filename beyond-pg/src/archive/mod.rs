@@ -8,12 +8,14 @@
 pub(crate) mod fetch;
 pub(crate) mod file;
 pub(crate) mod loan;
+pub(crate) mod local;
 pub(crate) mod object;
 pub(crate) mod place;
 pub(crate) mod push;
 pub(crate) mod s3;
 pub(crate) mod store;
 pub(crate) mod unarchived;
+pub(crate) mod window;
 
 use std::path::{Path, PathBuf};
 
@@ -22,10 +24,13 @@ use thiserror::Error;
 use crate::archive::fetch::FetchError;
 use crate::archive::file::WalFile;
 use crate::archive::loan::{Loan, LoanError};
+use crate::archive::local::LocalError;
 use crate::archive::place::Place;
 use crate::archive::push::PushError;
 use crate::archive::s3::S3;
+use crate::archive::store::{Store as _, StoreError};
 use crate::archive::unarchived::UnarchivedError;
+use crate::archive::window::{Archived, Window};
 use crate::fx::exec::ExecError;
 use crate::fx::fs::{self, FsError};
 use crate::layout::Layout;
@@ -62,6 +67,10 @@ pub(crate) enum ArchiveError {
     Fetch(#[from] FetchError),
     #[error(transparent)]
     Unarchived(#[from] UnarchivedError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Local(#[from] LocalError),
     #[error(transparent)]
     Account(#[from] AccountError),
     #[error(transparent)]
@@ -141,6 +150,29 @@ pub(crate) async fn restore(
             Ok(Restored::Found)
         }
     }
+}
+
+/// From where to where this volume can be restored.
+pub(crate) async fn restore_window(layout: &Layout) -> Result<Window, ArchiveError> {
+    let loan = Loan::ask(layout).await?;
+    let Archive::S3(target) = &loan.archive else {
+        return Err(ArchiveError::NoTarget);
+    };
+    let account = user::postgres()?;
+    let text = cluster::controldata(layout, account).run().await?;
+    let local = local::read(layout, account, &ControlData::parse(&text)?).await?;
+    let place = source(layout, target, &loan);
+    let entries = S3::new(target).list(&place.files()).await?;
+    let archived: Vec<Archived> = entries
+        .into_iter()
+        .filter_map(|entry| {
+            Some(Archived {
+                segment: place.segment_of(&entry.key)?,
+                at: entry.modified,
+            })
+        })
+        .collect();
+    Ok(Window::new(local, &archived))
 }
 
 /// The archive that the WAL before now is in.

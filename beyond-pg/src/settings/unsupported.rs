@@ -18,9 +18,6 @@ impl Settings {
             self.sink
                 .is_some()
                 .then(|| format!("{} is", keys::WAL_SINK.name)),
-            self.restore
-                .is_some()
-                .then(|| "a restore target is".to_owned()),
         ];
         asked
             .into_iter()

@@ -1,6 +1,7 @@
 //! Every story of a machine, played against the real image. What is said here is the promise; how
 //! it is done is the language's business (`e2e/src`).
 
+mod archive;
 mod block_fork;
 mod boot;
 mod children;
@@ -26,6 +27,7 @@ mod plain_docker;
 mod power;
 mod refusal;
 mod resize;
+mod restore;
 mod rpc;
 mod secrets;
 mod settings;

@@ -84,6 +84,7 @@ fn fresh() -> Facts {
         stamp: None,
         volume: filled(10),
         fork: None,
+        restored: None,
         forked: false,
         preload: vec!["pg_stat_statements".into(), "pg_cron".into()],
         extensions: [
