@@ -199,10 +199,10 @@ mod tests {
             ours: "a".to_owned(),
             begun,
         };
-        let of = |journal| belonging(Some("a"), Some("a"), journal, true);
+        let of = |journal: Option<Journal>| belonging(Some("a"), Some("a"), journal.as_ref(), true);
         assert_eq!(of(None), itself(false));
-        assert_eq!(of(Some(&journal("a", "a"))), itself(true));
+        assert_eq!(of(Some(journal("a", "a"))), itself(true));
         // Its snapshot was taken while it left a parent.
-        assert_eq!(of(Some(&journal("z", "a"))), itself(false));
+        assert_eq!(of(Some(journal("z", "a"))), itself(false));
     }
 }

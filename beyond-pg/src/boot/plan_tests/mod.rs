@@ -13,6 +13,7 @@ mod certificate;
 mod cluster;
 mod fork;
 mod reserve;
+mod restore;
 
 const NOW: i64 = 1_800_000_000;
 
