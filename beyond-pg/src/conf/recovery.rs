@@ -45,11 +45,13 @@ pub(crate) fn recovery_settings(
         "recovery_target_time",
         "recovery_target_xid",
     ];
-    let value = |name| match target {
-        Some((given, value)) if given == name => value.to_owned(),
-        _ => String::new(),
-    };
-    let mut settings: Vec<_> = ends.into_iter().map(|name| (name, value(name))).collect();
+    // The one that counts comes last: while one is set, Postgres refuses even to empty another.
+    let emptied = ends
+        .into_iter()
+        .filter(|name| target.is_none_or(|(given, _)| given != *name))
+        .map(|name| (name, String::new()));
+    let given = target.map(|(name, value)| (name, value.to_owned()));
+    let mut settings: Vec<_> = emptied.chain(given).collect();
     settings.extend([
         ("restore_command", command),
         ("recovery_target_timeline", "latest".to_owned()),
@@ -74,6 +76,10 @@ mod tests {
         };
         assert_eq!(value("recovery_target_lsn"), Some("0/16B3748"));
         assert_eq!(value("recovery_target_time"), Some(""));
+        assert_eq!(
+            settings[4].0, "recovery_target_lsn",
+            "behind the emptied ones"
+        );
         assert_eq!(value("recovery_target_xid"), Some(""));
         assert_eq!(
             value("restore_command"),
