@@ -24,7 +24,14 @@ async fn main() -> Result<(), Failed> {
 
 /// A machine's start to the first answered query, beside `postgres` on a copy of the volume.
 async fn existing_volume(world: &World) -> Result<()> {
-    let mut machine = world.vm("db").memory("2g").boot().await?.stop().await?;
+    let mut machine = world
+        .vm("db")
+        .on_folder()
+        .memory("2g")
+        .boot()
+        .await?
+        .stop()
+        .await?;
     let bare = world.bare_copy(&machine, Reader::Docker).await?;
     let mut series = Series::default();
     for _ in 0..EXISTING_ROUNDS {

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use e2e::bench::{Series, header, whole};
 use e2e::{Bare, Encrypted, Failed, LinkTrouble, Logging, Reader, Vm, World, scenario};
 
 const ROUNDS: usize = 7;
@@ -22,7 +23,7 @@ const BUSY: f64 = 10_000.0;
 async fn main() -> Result<(), Failed> {
     scenario(throughput).await?;
     scenario(async |world| {
-        let (db, bare) = pair(world, world.vm("db").memory("2g").boot().await?).await?;
+        let (db, bare) = pair(world, world.vm("db").on_folder().memory("2g").boot().await?).await?;
         processor(&db, &bare).await?;
         transactions(&db, &bare).await?;
         bare.stop().await
@@ -128,53 +129,4 @@ async fn transactions(db: &Vm, bare: &Bare<'_>) -> Result<()> {
         println!();
     }
     Ok(())
-}
-
-/// Pairs of one round each, taken one right after the other.
-#[derive(Debug, Default)]
-struct Series(Vec<(f64, f64)>);
-
-impl Series {
-    fn push(&mut self, figure: f64, baseline: f64) {
-        self.0.push((figure, baseline));
-    }
-
-    fn median_figure(&self) -> f64 {
-        let figures = sorted(self.0.iter().map(|(figure, _)| *figure));
-        figures[figures.len() / 2]
-    }
-
-    /// The ratio is the median of the rounds' own: what else runs on a host changes from one round to
-    /// the next. How far the middle half of them lies apart says how much it did.
-    fn print(&self, what: &str, shown: impl Fn(f64) -> String) {
-        let of = |column: fn(&(f64, f64)) -> f64| sorted(self.0.iter().map(column));
-        let figures = of(|(figure, _)| *figure);
-        let baselines = of(|(_, baseline)| *baseline);
-        let ratios = of(|(figure, baseline)| figure / baseline);
-        let at = |sorted: &[f64], quarter: usize| sorted[(sorted.len() - 1) * quarter / 4];
-        println!(
-            "| {what} | {} | {} | **{:.2}** ({:.2} to {:.2}) | {} |",
-            shown(at(&figures, 2)),
-            shown(at(&baselines, 2)),
-            at(&ratios, 2),
-            at(&ratios, 1),
-            at(&ratios, 3),
-            self.0.len()
-        );
-    }
-}
-
-fn sorted(figures: impl Iterator<Item = f64>) -> Vec<f64> {
-    let mut figures: Vec<f64> = figures.collect();
-    figures.sort_by(f64::total_cmp);
-    figures
-}
-
-fn whole(figure: f64) -> String {
-    format!("{figure:.0}")
-}
-
-fn header(what: &str, figure: &str, baseline: &str) {
-    println!("| {what} | {figure} | {baseline} | ratio (middle half) | rounds |");
-    println!("|---|---|---|---|---|");
 }

@@ -1,21 +1,29 @@
 //! Bare `postgres` processes of the machine's own image, without PID 1: what benchmarks measure a
 //! machine against.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use fake_substrate::docker::{ContainerSpec, Docker, Mount, Published, container, volume};
+use fake_substrate::docker::{
+    Attachment, ContainerSpec, Docker, Mount, Published, container, volume,
+};
 use fake_substrate::machine::metadata::Login;
 
 use crate::budget;
 use crate::disk::{PGDATA, VOLUME};
+use crate::sql::Door;
 use crate::stopped::Stopped;
 use crate::stopwatch::{Encrypted, Stopwatch, first_answer};
+use crate::vm::Vm;
 use crate::world::World;
 
 const COPY: &str = "/copy";
 const PORT: u16 = 5432;
 const POSTMASTER: &str = "/usr/lib/postgresql/18/bin/postgres";
+const HBA_FILE: &str = "bare_hba.conf";
+/// For `printf`.
+const HBA: &str = r"local all all trust\nhost all all all scram-sha-256\n";
 const WITH_A_READER: &str =
     r#"mkfifo /tmp/log; cat /tmp/log >/dev/null & exec "$@" >/tmp/log 2>&1"#;
 
@@ -35,40 +43,47 @@ pub struct Bare<'a> {
     login: Login,
 }
 
+/// The server's command line, with what PID 1 would have seen to.
+fn postmaster() -> Vec<String> {
+    let options = [
+        "listen_addresses=*".to_owned(),
+        format!("port={PORT}"),
+        "unix_socket_directories=/tmp".to_owned(),
+        format!("hba_file={VOLUME}/{HBA_FILE}"),
+        // Where PID 1 keeps its own; nobody is here to install it.
+        format!("ssl_cert_file={PGDATA}/beyond/server.crt"),
+        format!("ssl_key_file={PGDATA}/beyond/server.key"),
+        "ident_file=".to_owned(),
+        "config_file=/etc/postgresql/18/main/postgresql.conf".to_owned(),
+    ];
+    let program = [POSTMASTER, "-D", PGDATA].map(str::to_owned).into_iter();
+    let options = options.into_iter();
+    program
+        .chain(options.flat_map(|option| ["-c".to_owned(), option]))
+        .collect()
+}
+
 impl World {
     /// `postgres` on a copy of a machine's volume, with the same configuration.
     pub async fn bare_copy(&self, of: &Stopped, reader: Reader) -> Result<Bare<'_>> {
         let copy = self.volume("bare-copy").await?;
-        let hba = format!("{COPY}/bare_hba.conf");
+        let hba = format!("{COPY}/{HBA_FILE}");
         of.with_volumes(
             &[(&copy, COPY)],
             &format!(
                 "cp -a {VOLUME}/. {COPY}/ &&
-                 printf 'local all all trust\nhost all all all scram-sha-256\n' >{hba}"
+                 printf '{HBA}' >{hba}"
             ),
         )
         .await?;
-        let options = [
-            "listen_addresses=*".to_owned(),
-            format!("port={PORT}"),
-            "unix_socket_directories=/tmp".to_owned(),
-            format!("hba_file={VOLUME}/bare_hba.conf"),
-            // Where PID 1 keeps its own; nobody is here to install it.
-            format!("ssl_cert_file={PGDATA}/beyond/server.crt"),
-            format!("ssl_key_file={PGDATA}/beyond/server.key"),
-            "ident_file=".to_owned(),
-            "config_file=/etc/postgresql/18/main/postgresql.conf".to_owned(),
-        ];
         let shell = match reader {
             Reader::Docker => &[][..],
             Reader::Cat => &["/bin/sh", "-c", WITH_A_READER, "sh"],
         };
         let mut entrypoint: Vec<_> = shell.iter().map(|&word| word.to_owned()).collect();
-        entrypoint.extend([POSTMASTER, "-D", PGDATA].map(str::to_owned));
-        let options = options.into_iter();
-        entrypoint.extend(options.flat_map(|option| ["-c".to_owned(), option]));
-        self.bare("bare-copy", entrypoint, copy, of.login().await?)
-            .await
+        entrypoint.extend(postmaster());
+        let spec = self.bare("bare-copy", entrypoint, copy);
+        self.created(spec, of.login().await?).await
     }
 
     /// `initdb`, as a machine runs it, and `postgres` on an empty volume.
@@ -91,7 +106,44 @@ impl World {
             password = login.password,
         );
         let entrypoint = ["/bin/sh", "-c", &script].map(str::to_owned).to_vec();
-        self.bare(&name, entrypoint, volume, login).await
+        self.created(self.bare(&name, entrypoint, volume), login)
+            .await
+    }
+
+    /// `pg_basebackup` of a machine over the network, checkpoint included, and `postgres` on what came.
+    pub async fn bare_backup(&self, of: &Vm) -> Result<Bare<'_>> {
+        let name = "bare-backup";
+        let volume = self.volume(name).await?;
+        let script = format!(
+            "pg_basebackup --pgdata={PGDATA} --checkpoint=fast --wal-method=stream --no-password &&
+             printf '{HBA}' >{VOLUME}/{HBA_FILE} && exec \"$@\""
+        );
+        let mut entrypoint = ["/bin/sh", "-c", &script, "sh"].map(str::to_owned).to_vec();
+        entrypoint.extend(postmaster());
+        let login = of.login.clone();
+        let mut spec = ContainerSpec {
+            env: [
+                ("PGHOST", of.name()),
+                ("PGPORT", &Door::Direct.port().to_string()),
+                ("PGUSER", Login::USER),
+                ("PGPASSWORD", &login.password),
+                ("PGSSLMODE", "require"),
+            ]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .to_vec(),
+            network: Some(Attachment {
+                network: self.site.substrate.name().network(),
+                // Outside what the substrate gives to machines.
+                link_local: Ipv4Addr::new(169, 254, 21, 1),
+                aliases: Vec::new(),
+            }),
+            ..self.bare(name, entrypoint, volume)
+        };
+        for mount in &mut spec.mounts {
+            // With the image's owner: it is the server's own account that writes there.
+            mount.blank = false;
+        }
+        self.created(spec, login).await
     }
 
     async fn volume(&self, name: &str) -> Result<String> {
@@ -101,18 +153,12 @@ impl World {
         Ok(name)
     }
 
-    async fn bare(
-        &self,
-        name: &str,
-        entrypoint: Vec<String>,
-        volume: String,
-        login: Login,
-    ) -> Result<Bare<'_>> {
+    fn bare(&self, name: &str, entrypoint: Vec<String>, volume: String) -> ContainerSpec {
         let site = &self.site;
         let container = format!("{}.{name}", site.substrate.name().network());
         let postgres = entrypoint.iter().any(|word| word == POSTMASTER);
-        let spec = ContainerSpec {
-            name: container.clone(),
+        ContainerSpec {
+            name: container,
             image: site.images.release.clone(),
             hostname: name.to_owned(),
             entrypoint: Some(entrypoint),
@@ -132,11 +178,14 @@ impl World {
             }],
             stop_timeout: budget::STOP,
             ..ContainerSpec::default()
-        };
-        container::create(&site.docker, &spec).await?;
+        }
+    }
+
+    async fn created(&self, spec: ContainerSpec, login: Login) -> Result<Bare<'_>> {
+        container::create(&self.site.docker, &spec).await?;
         Ok(Bare {
             world: self,
-            container,
+            container: spec.name,
             login,
         })
     }
@@ -172,6 +221,15 @@ impl Bare<'_> {
         let docker = &self.world.site.docker;
         container::signal(docker, &self.container, "SIGINT").await?;
         container::ended(docker, &self.container).await?;
+        Ok(())
+    }
+
+    /// Takes it away with its volume.
+    pub async fn remove(self) -> Result<()> {
+        let docker = &self.world.site.docker;
+        container::remove(docker, &self.container).await?;
+        // Made under the same name.
+        volume::remove(docker, &self.container).await?;
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ use fake_substrate::fault::{
 };
 use fake_substrate::link::fault::{LinkFault, LinkTrouble};
 use fake_substrate::mmds::fault::{MmdsFault, MmdsTrouble};
+use fake_substrate::volume::trouble::{Requests, Trouble, Verdict};
 
 use crate::guest::Guest;
 use crate::running::{Running, Starting};
@@ -89,8 +90,29 @@ impl Guest {
 
     /// Takes all the room that is left on its volume but for so many bytes.
     pub async fn fill_up_to(&self, leave: u64) -> Result<Guard> {
+        self.troubles_volume(VolumeTrouble::Full { leave }).await
+    }
+
+    /// Has its disk fail what it is asked for.
+    pub async fn disk_fails(&self, on: Requests) -> Result<Guard> {
+        self.disk_fails_times(on, 0).await
+    }
+
+    /// Has its disk fail the next so many requests of a kind.
+    pub async fn disk_fails_times(&self, on: Requests, times: u32) -> Result<Guard> {
+        let trouble = Trouble::new(on, Verdict::Fail).times(times);
+        self.troubles_volume(VolumeTrouble::Disk(trouble)).await
+    }
+
+    /// Has its disk hold what it is asked for, for so long that only healing ends it.
+    pub async fn disk_holds(&self, on: Requests) -> Result<Guard> {
+        const AGES: Verdict = Verdict::Delay { ms: 3_600_000 };
+        let trouble = Trouble::new(on, AGES);
+        self.troubles_volume(VolumeTrouble::Disk(trouble)).await
+    }
+
+    async fn troubles_volume(&self, trouble: VolumeTrouble) -> Result<Guard> {
         let machine = self.name().to_owned();
-        let trouble = VolumeTrouble::Full { leave };
         let fault = Fault::Volume(VolumeFault { machine, trouble });
         self.site.breaks(NewFault::new(fault)).await
     }

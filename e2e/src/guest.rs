@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use fake_substrate::admin::{CutPower, MetadataPatch};
 use fake_substrate::machine::metadata::Login;
 use fake_substrate::machine::spec::Overrides;
-use fake_substrate::machine::{Change, Machine};
+use fake_substrate::machine::{Change, Machine, Resize};
 use fake_substrate::ports::{self, PortChoice};
 use fake_substrate::progress::Quiet;
 
@@ -58,6 +58,33 @@ impl Guest {
         patched.with_context(|| format!("changing {key} in the metadata of {}", self.name()))
     }
 
+    /// Other memory, processors or a larger disk, from now on.
+    pub async fn resize(&self, to: Resize) -> Result<()> {
+        let resized = self.machine.resize(to, &Quiet).await;
+        resized.with_context(|| format!("resizing {}", self.name()))
+    }
+
+    /// The size of its disk.
+    pub async fn resize_disk(&self, size: &str) -> Result<()> {
+        let disk = Some(size.parse()?);
+        self.resize(Resize {
+            disk,
+            ..Resize::default()
+        })
+        .await
+    }
+
+    /// Its limits.
+    pub async fn resize_limits(&self, memory: &str, cpus: &str) -> Result<()> {
+        let (memory, cpus) = (Some(memory.parse()?), Some(cpus.parse()?));
+        self.resize(Resize {
+            memory,
+            cpus,
+            ..Resize::default()
+        })
+        .await
+    }
+
     /// Makes what is on its volume now the flush point.
     pub async fn flush(&self) -> Result<()> {
         let flushed = self.machine.flush().await;
@@ -106,6 +133,11 @@ impl Guest {
         let said = refused.to_string();
         ensure!(said.contains(words), "refused for another reason: {said}");
         Ok(())
+    }
+
+    /// Takes one that was never switched on away, with its volume.
+    pub async fn remove(self) -> Result<()> {
+        Ok(self.machine.remove(true).await?)
     }
 
     pub(crate) async fn login(&self) -> Result<Login> {

@@ -26,10 +26,14 @@ const CONF_ON_ROOT: &str = "tail -n +1 /etc/postgresql/18/main/pg_*.conf /etc/pg
 /// What a boot would do now. A machine that waits for its settings waits with this as well.
 const PLAN: &str = "timeout 10 beyond-pg boot --plan";
 
+/// Where everything lies that a run may leave behind.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/e2e")
+}
+
 /// Where evidence of that scenario goes; empty at first.
 fn folder(scenario: &str) -> Result<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/e2e");
-    let folder = root.join(scenario.replace("::", "."));
+    let folder = root().join(scenario.replace("::", "."));
     if folder.exists() {
         std::fs::remove_dir_all(&folder)?;
     }

@@ -27,17 +27,21 @@
 //! `fake-substrate`'s own code, the same that `up` runs, and meets beyond-pg only as an image.
 //! All waiting is in [`until`], all time limits are in [`budget`].
 
+mod acknowledgements;
 mod archive;
 mod artifacts;
 mod bare;
+pub mod bench;
 mod block_store;
 #[cfg(feature = "browser")]
 mod browser;
 pub mod budget;
 mod certificates;
 mod client;
+mod default_volumes;
 pub mod disk;
 mod faults;
+mod filled;
 mod filling;
 mod guest;
 mod keep;
@@ -45,6 +49,7 @@ mod ledger;
 mod link;
 mod loopback;
 mod lost;
+pub mod moto;
 mod neighbours;
 mod object_storage;
 mod page;
@@ -56,6 +61,8 @@ mod rpc;
 mod running;
 mod scenario;
 mod search;
+mod slow_disk;
+pub mod soak;
 mod spec;
 mod sql;
 mod stopped;
@@ -66,6 +73,7 @@ mod vm;
 mod world;
 mod writer;
 
+pub use acknowledgements::Acknowledgements;
 pub use archive::{ARCHIVE, archive_key, archived_by};
 pub use artifacts::Images;
 pub use bare::{Bare, Reader};
@@ -80,6 +88,8 @@ pub use fake_substrate::link::fault::LinkTrouble;
 pub use fake_substrate::machine::state::State;
 pub use fake_substrate::mmds::fault::{Garbage, MmdsTrouble};
 pub use fake_substrate::s3::faults::Operation;
+pub use fake_substrate::volume::store::decide::Children;
+pub use fake_substrate::volume::trouble::Requests;
 pub use guest::Guest;
 pub use ledger::{Ledger, Promise};
 pub use link::Received;

@@ -3,7 +3,7 @@
 use std::ops::Deref;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use fake_substrate::admin::CutPower;
+use fake_substrate::admin::{CutPower, PowerCutReport};
 use fake_substrate::docker::container;
 use fake_substrate::docker::exec::{Finished, Program};
 use fake_substrate::docker::logs::Part;
@@ -290,10 +290,16 @@ impl Running {
             seed: Some(seed),
             tear,
         };
+        let (off, cut) = self.cut_power(cut).await?;
+        eprintln!("{}: {cut:?}", off.name());
+        Ok(off)
+    }
+
+    /// The same as it was drawn elsewhere; answers also what became of what was not flushed.
+    pub(crate) async fn cut_power(self, cut: CutPower) -> Result<(Stopped, PowerCutReport)> {
         let cut = self.machine.power_cut(cut).await?;
-        eprintln!("{}: {cut:?}", self.name());
         let state = self.machine.view().await?.state;
-        Ok(Stopped::new(self, state))
+        Ok((Stopped::new(self, state), cut))
     }
 
     /// Its host is lost, and everybody else who was on it.

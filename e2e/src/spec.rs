@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use fake_substrate::backend::Storage;
+use fake_substrate::backend::{Backend, Storage};
 use fake_substrate::docker::volume::Medium;
 use fake_substrate::machine::metadata::Wishes;
 use fake_substrate::machine::size::{Cpus, DiskSize, Memory};
@@ -14,6 +14,7 @@ use fake_substrate::ports::PortChoice;
 use fake_substrate::progress::Quiet;
 use fake_substrate::substrate::Order;
 
+use crate::default_volumes;
 use crate::filling;
 use crate::guest::Guest;
 use crate::running::Starting;
@@ -39,15 +40,17 @@ pub struct Spec {
 /// What its volume is made of; a fork's is made of what its parent's is.
 #[derive(Debug, Clone, Copy)]
 enum Volume {
+    Unsaid,
     Folder,
     Memory(&'static str),
     Block(Option<&'static str>),
 }
 
 impl Volume {
-    fn storage(self) -> Result<Storage> {
+    fn storage(self, unsaid: Backend) -> Result<Storage> {
         Ok(match self {
-            Self::Folder => Storage::Copy(Medium::Disk),
+            Self::Unsaid if unsaid == Backend::Block => Self::Block(None).storage(unsaid)?,
+            Self::Unsaid | Self::Folder => Storage::Copy(Medium::Disk),
             Self::Memory(size) => Storage::Copy(Medium::Memory(size.parse::<Memory>()?.bytes())),
             Self::Block(host) => Storage::Block {
                 size: DiskSize::DEFAULT,
@@ -66,7 +69,7 @@ impl Spec {
             // Small, since several scenarios share a small host; large enough for every extension.
             memory: "512m",
             cpus: "2",
-            volume: Volume::Folder,
+            volume: Volume::Unsaid,
             wishes: Wishes::default(),
             overrides: Overrides::default(),
             parent: None,
@@ -98,6 +101,13 @@ impl Spec {
     /// which the machine's own limit is charged with.
     pub fn volume_of(mut self, size: &'static str) -> Self {
         self.volume = Volume::Memory(size);
+        self
+    }
+
+    /// Its volume is a folder, whatever others get in this run (`E2E_VOLUMES`): the story looks into it while
+    /// the machine is off, or is about folders.
+    pub fn on_folder(mut self) -> Self {
+        self.volume = Volume::Folder;
         self
     }
 
@@ -184,14 +194,15 @@ impl Spec {
     }
 
     /// Makes container and volume and leaves them off.
-    pub(crate) async fn make(self) -> Result<Guest> {
+    pub async fn make(self) -> Result<Guest> {
         let name = self.name;
+        let unsaid = default_volumes::backend(&self.site.docker).await?;
         let order = Order {
             name: name.parse()?,
             image: self.image,
             memory: self.memory.parse::<Memory>()?,
             cpus: self.cpus.parse::<Cpus>()?,
-            storage: self.volume.storage()?,
+            storage: self.volume.storage(unsaid)?,
             ttl: self.ttl,
             ports: PortChoice::Any,
             wishes: self.wishes,

@@ -5,9 +5,11 @@ use std::ops::Deref;
 use anyhow::{Context as _, Result, ensure};
 use fake_substrate::admin::KeptLine;
 use fake_substrate::machine::Change;
+use fake_substrate::machine::disk::Disk;
 use fake_substrate::machine::spec::Overrides;
 use fake_substrate::machine::state::State;
 use fake_substrate::progress::Quiet;
+use fake_substrate::volume::store::decide::Children;
 use testcontainers::ImageExt as _;
 use testcontainers::core::Mount;
 
@@ -143,6 +145,12 @@ impl Stopped {
         others: &[(&str, &str)],
         script: &str,
     ) -> Result<String> {
+        let disk = self.machine.view().await?.disk;
+        ensure!(
+            disk == Disk::Folder,
+            "{} has a disk, which nobody has mounted while it is off: its scenario has to say `on_folder`",
+            self.name()
+        );
         let mut request = client::request(&self.site, "/bin/sh", ["-c", script])?
             .with_user("root")
             .with_network("none")
@@ -170,6 +178,6 @@ impl Stopped {
 
     /// Takes it away with its volume: for scenarios that make many.
     pub async fn remove(self) -> Result<()> {
-        Ok(self.machine.remove(true).await?)
+        Ok(self.machine.remove(Some(Children::Forbid)).await?)
     }
 }

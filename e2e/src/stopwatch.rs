@@ -9,6 +9,7 @@ use fake_substrate::machine::metadata::Login;
 use tokio_postgres::{Config, NoTls};
 
 use crate::budget::{self, Budget};
+use crate::lost::Lost;
 use crate::running::Running;
 use crate::spec::Spec;
 use crate::stopped::Stopped;
@@ -109,6 +110,22 @@ impl Spec {
         let watch = Stopwatch::start();
         answered(&watch, made.power_on().await?).await
     }
+
+    /// The same from the order on: making container and volume is counted, and for a fork that is all that
+    /// it takes.
+    pub async fn timed_from_the_order(self) -> Result<(Vm, Duration)> {
+        let watch = Stopwatch::start();
+        answered(&watch, self.start().await?).await
+    }
+}
+
+impl Lost {
+    /// It comes to another host and boots there; answers also how long that took until a client's query
+    /// was answered.
+    pub async fn timed_rehome(self) -> Result<(Vm, Duration)> {
+        let watch = Stopwatch::start();
+        answered(&watch, self.rehome().await?.start().await?).await
+    }
 }
 
 async fn answered(watch: &Stopwatch, starting: crate::running::Starting) -> Result<(Vm, Duration)> {
@@ -137,6 +154,13 @@ const WATCH: &str = "
     counters; sleep $1; counters; stat -L -c %s /sbin/init";
 
 impl Running {
+    /// Lets that many seconds pass, in the machine.
+    pub async fn lets_pass(&self, seconds: u64) -> Result<()> {
+        self.run("root", &["sleep", &seconds.to_string()])
+            .await
+            .map(drop)
+    }
+
     /// Watches PID 1 for that long.
     pub async fn idle(&self, watched: Duration) -> Result<Idle> {
         let seconds = watched.as_secs().to_string();

@@ -181,6 +181,15 @@ impl Vm {
         Ok(u32::try_from(pid)?)
     }
 
+    /// How large its volume is, as `df` has it in the machine.
+    pub async fn volume_mb(&self) -> Result<u64> {
+        let df = "df -m --output=size /var/lib/postgresql | tail -n 1";
+        let size = self.shell(df).await?;
+        size.trim()
+            .parse()
+            .with_context(|| format!("reading {size}"))
+    }
+
     /// The process that all of Postgres hangs on.
     pub async fn postmaster(&self) -> Result<u32> {
         let file = self

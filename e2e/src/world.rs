@@ -5,12 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context as _, Result};
 use fake_substrate::certificates::Authority;
 use fake_substrate::docker::{ContainerSpec, Docker, connect, container, network, volume};
+use fake_substrate::hosts::Hosts;
 use fake_substrate::labels::{self, Labels};
 use fake_substrate::machine::metadata::new_instance_id;
 use fake_substrate::names::SubstrateName;
 use fake_substrate::owner::Owner;
 use fake_substrate::progress::Quiet;
 use fake_substrate::substrate::{self, Substrate, service};
+use fake_substrate::volume::store::decide::Children;
 use testcontainers::core::{IntoContainerPort as _, Mount};
 use testcontainers::runners::AsyncRunner as _;
 use testcontainers::{ContainerAsync, GenericImage, ImageExt as _};
@@ -107,6 +109,20 @@ impl World {
             .into_iter()
             .map(|(_machine, view)| view.name.to_string())
             .collect())
+    }
+
+    /// Takes one machine away, with its volume if it is said what becomes of that one's children.
+    pub async fn remove(&self, name: &str, volume: Option<Children>) -> Result<()> {
+        let substrate = &self.site.substrate;
+        let removed = substrate.remove(&name.parse()?, volume, &Quiet).await;
+        removed.with_context(|| format!("taking {name} away"))
+    }
+
+    /// The hosts that are there.
+    pub async fn hosts(&self) -> Result<Vec<String>> {
+        let hosts = Hosts::of(&self.site.docker, self.site.substrate.name());
+        let names = hosts.names().await?;
+        Ok(names.iter().map(ToString::to_string).collect())
     }
 
     /// Another image than the one that machines are booted from: the same sources, built otherwise.

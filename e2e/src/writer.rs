@@ -110,10 +110,20 @@ impl Writer<'_> {
 
     /// Transactions a second of four clients that read one row each time.
     pub async fn reads(&self, logging: Logging, seconds: u64) -> Result<f64> {
-        let bench = format!(
-            "pgbench --no-vacuum --select-only --protocol=simple --client=4 --time={seconds}"
-        );
-        let printed = self.client(&logging.options(), &bench).await?;
+        self.pgbench(&logging.options(), "--select-only", seconds)
+            .await
+    }
+
+    /// Transactions a second of four clients that commit changes of three rows and a new one each time
+    /// (TPC-B, as pgbench has it).
+    pub async fn commits(&self, seconds: u64) -> Result<f64> {
+        self.pgbench("", "", seconds).await
+    }
+
+    async fn pgbench(&self, options: &str, load: &str, seconds: u64) -> Result<f64> {
+        let bench =
+            format!("pgbench --no-vacuum {load} --protocol=simple --client=4 --time={seconds}");
+        let printed = self.client(options, &bench).await?;
         let tps = printed
             .lines()
             .find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());

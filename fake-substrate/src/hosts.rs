@@ -7,11 +7,12 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use crate::admin::{AdminClient, AdminError, AdminToken, VolumeReport, VolumeStanding};
+use crate::admin::{AdminClient, AdminError, AdminToken, GrowVolume, VolumeReport, VolumeStanding};
 use crate::docker::{Attachment, Docker, DockerError, Observed, container, logs, volume};
 use crate::labels::{self, Role};
 use crate::link_local::{self, Exhausted};
 use crate::machine::metadata::NoRandomness;
+use crate::machine::size::DiskSize;
 use crate::machine::state::State;
 use crate::names::{HostName, InvalidName, MachineName, SubstrateName};
 use crate::owner::Owner;
@@ -19,6 +20,7 @@ use crate::substrate::{block_store, service};
 use crate::until::{Budget, OutOfTime, until_ok};
 use crate::volume::VolumeName;
 use crate::volume::backing::s3::S3Location;
+use crate::volume::store::decide::Children;
 
 /// Something could not be done to a host.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +66,7 @@ pub enum HostError {
     },
     /// A volume that others began as copies of.
     #[error(
-        "the volume of machine {machine} has children: {}\nHINT: take them away first; a volume is not destroyed under its children by accident",
+        "the volume of machine {machine} has children: {}\nHINT: take them away first, or `fake-substrate remove {machine} --volume --keep-children`: they lose nothing by it",
         children.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     )]
     HasChildren {
@@ -319,21 +321,35 @@ impl Host {
         }
     }
 
-    /// The end of a machine's volume. One that has children stays, and the store names them.
-    pub async fn destroy(&self, machine: &MachineName) -> Result<(), HostError> {
+    /// Makes a machine's volume larger, with its disk and its file system.
+    pub async fn grow(&self, machine: &MachineName, size: DiskSize) -> Result<(), HostError> {
+        let to = GrowVolume {
+            bytes: size.bytes(),
+        };
+        Ok(self.store.grow_volume(&volume_name(machine)?, to).await?)
+    }
+
+    /// The end of a machine's volume. One that has children stays, and they are named, unless they are kept:
+    /// then they are nobody's children from then on.
+    pub async fn destroy(
+        &self,
+        machine: &MachineName,
+        children: Children,
+    ) -> Result<(), HostError> {
         let name = volume_name(machine)?;
         let Some(seen) = self.volume(machine).await? else {
             return Ok(());
         };
         // Before the disk is taken away, or a volume that stays would have lost it.
-        if !seen.children.is_empty() {
+        if children == Children::Forbid && !seen.children.is_empty() {
             let (machine, children) = (machine.clone(), seen.children);
             return Err(HostError::HasChildren { machine, children });
         }
         if seen.standing == VolumeStanding::Attached {
             self.store.detach_volume(&name).await?;
         }
-        Ok(self.store.destroy_volume(&name, false).await?)
+        let keep = children == Children::Keep;
+        Ok(self.store.destroy_volume(&name, keep).await?)
     }
 }
 

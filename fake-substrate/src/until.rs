@@ -38,6 +38,12 @@ impl Budget {
         limit: Duration::from_secs(180),
         every: Duration::from_millis(100),
     };
+
+    /// A machine that shall be forked and has only just been switched on: as long as any boot takes.
+    pub const PARENT_READY: Self = Self {
+        name: "parent ready",
+        ..Self::MACHINE_READY
+    };
 }
 
 /// Lets time pass: for what is late on purpose.

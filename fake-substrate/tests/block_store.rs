@@ -6,10 +6,11 @@ use std::path::Path;
 
 use fake_substrate::admin::{
     AdminClient, AdminError, AdminToken, CreateVolume, CutPower, FileSystem, ForkVolume,
-    VolumeStanding,
+    GrowVolume, VolumeStanding,
 };
 use fake_substrate::volume::VolumeName;
 use fake_substrate::volume::daemon::{self, BlockStoreOptions, ObjectStorage};
+use fake_substrate::volume::trouble::{Requests, Trouble, Verdict};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -78,6 +79,36 @@ fn status(result: Result<(), AdminError>) -> (u16, String) {
         }) => (status.as_u16(), refusal.hint),
         other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test]
+async fn a_volume_grows_in_object_storage_as_well_and_never_shrinks() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::start(folder.path()).await;
+    store.client.create_volume(&durable("db")).await.unwrap();
+    let to = |bytes| GrowVolume { bytes };
+    let grown = store.client.grow_volume(&name("db"), to(32 << 20)).await;
+    grown.unwrap();
+    assert_eq!(
+        store.client.volume(&name("db")).await.unwrap().bytes,
+        32 << 20
+    );
+    assert_eq!(store.client.roots().await.unwrap()[0].bytes, 32 << 20);
+    let refused = status(store.client.grow_volume(&name("db"), to(16 << 20)).await);
+    assert_eq!(refused.0, 422);
+    assert!(refused.1.contains("can take a dump"), "{refused:?}");
+
+    let scratch = CreateVolume {
+        ephemeral: true,
+        ..durable("scratch")
+    };
+    store.client.create_volume(&scratch).await.unwrap();
+    let grown = store
+        .client
+        .grow_volume(&name("scratch"), to(32 << 20))
+        .await;
+    grown.unwrap();
+    store.stop().await;
 }
 
 #[tokio::test]
@@ -203,5 +234,30 @@ async fn without_a_mount_there_are_no_disks_and_without_the_token_nothing() {
         ..durable("odd")
     };
     assert_eq!(status(store.client.create_volume(&odd).await).0, 422);
+    store.stop().await;
+}
+
+#[tokio::test]
+async fn a_disk_is_in_trouble_until_it_is_healed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::start(folder.path()).await;
+    store.client.create_volume(&durable("db")).await.unwrap();
+    let troubles = [
+        Trouble::new(Requests::Writes, Verdict::Fail).times(2),
+        Trouble::new(Requests::Reads, Verdict::Delay { ms: 500 }),
+    ];
+    let told = store.client.trouble_volume(&name("db"), &troubles).await;
+    told.unwrap();
+    let seen = async || {
+        let report = store.client.volume(&name("db")).await.unwrap();
+        let troubles = report.troubles.iter().map(|struck| struck.trouble);
+        troubles.collect::<Vec<_>>()
+    };
+    assert_eq!(seen().await, troubles);
+    store.client.heal_volume(&name("db")).await.unwrap();
+    assert_eq!(seen().await, []);
+    let (client, nobody) = (&store.client, name("nobody"));
+    let refused = status(client.trouble_volume(&nobody, &troubles).await);
+    assert_eq!(refused.0, 404);
     store.stop().await;
 }

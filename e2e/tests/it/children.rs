@@ -99,7 +99,7 @@ async fn a_lock_that_names_somebody_elses_process_keeps_nobody_out() -> Outcome 
 #[tokio::test]
 async fn a_lock_of_the_last_boot_keeps_no_machine_from_booting() -> Outcome {
     scenario(async |world| {
-        let mut db = world.vm("db").boot().await?;
+        let mut db = world.vm("db").on_folder().boot().await?;
         for pid in [1, db.postmaster().await?, db.pooler().await?] {
             let cut = db.crash().await?;
             cut.on_volume(&format!("sed -i '1s/.*/{pid}/' {PGDATA}/postmaster.pid"))

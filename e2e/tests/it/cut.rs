@@ -65,7 +65,7 @@ fn steps_in(log: &[String]) -> Result<usize> {
 #[tokio::test]
 async fn a_machine_killed_in_the_middle_of_initdb_boots_as_if_new() -> Outcome {
     scenario(async |world| {
-        let db = world.vm("db").start().await?;
+        let db = world.vm("db").on_folder().start().await?;
         db.hears(" initdb\n").await?;
         let db = db.crash().await?;
         let found = db.on_volume("ls /var/lib/postgresql/18").await?;

@@ -57,6 +57,33 @@ async fn a_fork_has_what_was_acknowledged_and_goes_its_own_way() -> Outcome {
     .await
 }
 
+/// A parent that has only just been switched on is waited for: whoever asks for a fork need not know how
+/// far it is.
+#[tokio::test]
+async fn a_fork_of_a_machine_that_starts_waits_for_it() -> Outcome {
+    scenario(async |world| {
+        let db = world.vm("db").boot().await?;
+        db.hold_crash_recovery().await?;
+        // Enough to replay that the recovery is there to be held.
+        db.sql(
+            "CREATE TABLE much AS SELECT n, repeat('x', 100) FROM generate_series(1, 1000000) n",
+        )
+        .await?;
+        let mut ledger = db.keep_writing(Door::Direct).await?;
+        ledger.reaches(100).await?;
+        let db = db.crash().await?.start().await?;
+        let promise = ledger.cut_off().await?;
+        db.comes_to_be("in recovery", |health| health.in_recovery == Some(true))
+            .await?;
+        let (fork, recovered) =
+            futures_util::join!(db.fork("fork").boot(), db.let_recovery_go_on());
+        recovered?;
+        promise.is_kept_by(&fork?).await?;
+        promise.is_kept_by(&db.ready().await?).await
+    })
+    .await
+}
+
 async fn timeline(db: &Vm) -> Result<u32> {
     let health = db.rpc("health").await?.health.context("no health")?;
     health.timeline.context("no timeline")

@@ -58,7 +58,7 @@ async fn hooks_run_at_their_time_and_speak_under_their_names() -> Outcome {
 #[tokio::test]
 async fn a_failing_pre_start_hook_stops_the_boot_and_harms_nothing() -> Outcome {
     scenario(async |world| {
-        let db = world.vm("db").boot().await?;
+        let db = world.vm("db").on_folder().boot().await?;
         db.sql("CREATE TABLE kept AS SELECT 42 AS answer").await?;
         db.hook(
             "pre-start.d/50-mount",

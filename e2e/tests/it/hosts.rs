@@ -86,6 +86,8 @@ async fn an_ephemeral_volume_goes_with_its_host() -> Outcome {
         let db = db.lose_host().await?;
         let scratch = Lost::together(scratch).await?;
         scratch.must_be_gone("since it is ephemeral").await?;
+        let hosts = world.hosts().await?;
+        ensure!(hosts.is_empty(), "made for nobody, and left: {hosts:?}");
         let db = db.rehome().await?.boot().await?;
         scratch.must_be_gone("since it is ephemeral").await?;
         db.ask::<i32>("SELECT 1").await.map(drop)

@@ -98,7 +98,7 @@ async fn cut_and_complete(world: &World, step: usize, steps: usize, expected: &T
 #[tokio::test]
 async fn a_machine_on_folders_has_no_power_and_no_host_to_lose() -> Outcome {
     scenario(async |world| {
-        let db = world.vm("db").boot().await?;
+        let db = world.vm("db").on_folder().boot().await?;
         db.must_refuse_to_lose_anything("--volumes block").await?;
         db.ask::<i32>("SELECT 1").await.map(drop)
     })

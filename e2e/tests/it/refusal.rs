@@ -8,7 +8,7 @@ use e2e::{Outcome, State, Stopped, scenario};
 #[tokio::test]
 async fn a_volume_that_is_not_ours_is_refused_and_left_alone() -> Outcome {
     scenario(async |world| {
-        let db = world.vm("db").boot().await?;
+        let db = world.vm("db").on_folder().boot().await?;
         db.sql("CREATE TABLE kept AS SELECT 42 AS answer").await?;
         let db = db.stop().await?;
 
@@ -29,7 +29,7 @@ async fn a_volume_that_is_not_ours_is_refused_and_left_alone() -> Outcome {
 #[tokio::test]
 async fn a_tier_that_this_image_cannot_serve_is_refused() -> Outcome {
     scenario(async |world| {
-        let db = world.vm("db").boot().await?.stop().await?;
+        let db = world.vm("db").on_folder().boot().await?.stop().await?;
         db.set_metadata("BEYOND_PG_TIER", "sink").await?;
         db.set_metadata("BEYOND_PG_PRIMARY_CONNINFO", "host=elsewhere")
             .await?;
@@ -65,7 +65,7 @@ async fn refuses(db: Stopped, words: &str) -> Result<Stopped> {
 #[tokio::test]
 async fn a_second_machine_on_one_volume_is_refused_and_the_first_unharmed() -> Outcome {
     scenario(async |world| {
-        let db = world.vm("db").boot().await?;
+        let db = world.vm("db").on_folder().boot().await?;
         db.sql("CREATE TABLE kept AS SELECT 42 AS answer").await?;
         let postmaster = db.postmaster().await?;
 

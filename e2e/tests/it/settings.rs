@@ -39,7 +39,7 @@ async fn a_rotated_password_works_after_a_restart_and_the_old_one_does_not() -> 
 #[tokio::test]
 async fn a_machine_waits_for_settings_that_it_can_use() -> Outcome {
     scenario(async |world| {
-        let db = world.vm("db").boot().await?;
+        let db = world.vm("db").on_folder().boot().await?;
         db.sql("CREATE TABLE kept AS SELECT 42 AS answer").await?;
         let db = db.stop().await?;
         let untouched = db.volume_bytes().await?;

@@ -22,8 +22,8 @@ pub use fault::{ClearQuery, S3Access};
 pub use link::{KeptLine, LinkReport, LinkState, LogPage, LogQuery};
 pub use volumes::{
     AttachedDisk, CollectReport, CreateVolume, CutPower, DestroyQuery, FileSystem,
-    FlushPointReport, ForkVolume, PowerCutReport, RootReport, StoreReport, VolumeReport,
-    VolumeStanding,
+    FlushPointReport, ForkVolume, GrowVolume, PowerCutReport, RootReport, StoreReport,
+    VolumeReport, VolumeStanding,
 };
 
 /// What a machine reads under `/latest/meta-data/`.
@@ -182,6 +182,12 @@ impl AdminError {
     /// What was asked about does not exist.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused { status, .. } if *status == StatusCode::NOT_FOUND)
+    }
+
+    /// The substrate answered, and the machine behind it did not, or not in time.
+    pub fn is_silence(&self) -> bool {
+        let silence = [StatusCode::BAD_GATEWAY, StatusCode::GATEWAY_TIMEOUT];
+        matches!(self, Self::Refused { status, .. } if silence.contains(status))
     }
 }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{AdminClient, AdminError, Body};
 use crate::volume::VolumeName;
 use crate::volume::store::cut::Tear;
+use crate::volume::trouble::{Struck, Trouble};
 
 /// Whatever waits for object storage or for a loop device.
 const SLOW: Duration = Duration::from_secs(120);
@@ -52,6 +53,14 @@ pub struct ForkVolume {
     /// After so many seconds it is destroyed, once nobody uses it.
     #[serde(default)]
     pub ttl_s: Option<u64>,
+}
+
+/// `POST /volumes/{name}/grow`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrowVolume {
+    /// Its size from now on, a multiple of 4096, and not less than it has.
+    pub bytes: u64,
 }
 
 /// `POST /volumes/{name}/power-cut`.
@@ -143,6 +152,9 @@ pub struct VolumeReport {
     pub dirty_bytes: u64,
     /// That is so much that writes wait for object storage.
     pub writes_wait: bool,
+    /// Which requests fail or come late on purpose.
+    #[serde(default)]
+    pub troubles: Vec<Struck>,
     /// What the loss of the host falls back to.
     pub flush_point: Option<FlushPointReport>,
     /// When it may be destroyed by itself, milliseconds of the Unix epoch.
@@ -212,6 +224,12 @@ impl AdminClient {
         self.act(parent, "/fork", Body::json(new)).await
     }
 
+    /// Makes a volume larger, and with it the disk that it is and an ext4 on that. One that is not ephemeral
+    /// has its new size in object storage when this returns. Asked for what it has, it completes what was cut.
+    pub async fn grow_volume(&self, name: &VolumeName, to: GrowVolume) -> Result<(), AdminError> {
+        self.act(name, "/grow", Body::json(&to)).await
+    }
+
     /// Makes a volume a disk.
     pub async fn attach_volume(&self, name: &VolumeName) -> Result<AttachedDisk, AdminError> {
         self.act(name, "/attach", Body::None).await
@@ -252,6 +270,22 @@ impl AdminClient {
     /// never heard of. One that is here already stays as it is.
     pub async fn rehome_volume(&self, name: &VolumeName) -> Result<(), AdminError> {
         self.act(name, "/rehome", Body::None).await
+    }
+
+    /// Has requests of its disk fail or come late, in place of what was the matter with it before.
+    pub async fn trouble_volume(
+        &self,
+        name: &VolumeName,
+        troubles: &[Trouble],
+    ) -> Result<(), AdminError> {
+        let path = path(name, "/fault");
+        self.call(Method::PUT, &path, Body::json(&troubles)).await
+    }
+
+    /// Has its disk serve every request as it should; those that are held at once.
+    pub async fn heal_volume(&self, name: &VolumeName) -> Result<(), AdminError> {
+        self.call(Method::DELETE, &path(name, "/fault"), Body::None)
+            .await
     }
 
     /// Destroys a volume.

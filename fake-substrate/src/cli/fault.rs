@@ -16,6 +16,7 @@ use fake_substrate::machine::size::Room;
 use fake_substrate::mmds::fault::{Garbage, MmdsFault, MmdsTrouble};
 use fake_substrate::names::MachineName;
 use fake_substrate::s3::faults::{Glob, Operation, S3Fault, Verdict};
+use fake_substrate::volume::trouble::{self, Requests, Trouble};
 
 use super::{CliError, Site, answer, status};
 
@@ -80,6 +81,25 @@ pub(crate) enum Volume {
         #[arg(long)]
         leave: Option<Room>,
     },
+    /// Requests of its disk fail
+    Fail(OfDisk),
+    /// Requests of its disk are served later
+    Delay {
+        /// By how many milliseconds
+        #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+        ms: u64,
+        #[command(flatten)]
+        of: OfDisk,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OfDisk {
+    /// Which requests: reads, writes or flushes
+    #[arg(long, value_name = "REQUESTS")]
+    on: Requests,
+    #[command(flatten)]
+    whose: Whose,
 }
 
 #[derive(Debug, Subcommand)]
@@ -224,19 +244,34 @@ impl Add {
                 let clock = ClockFault { offset_ms: offset };
                 (fault::Fault::Clock(clock), None)
             }
-            Self::Volume(Volume::Full { machine, leave }) => {
-                let leave = leave.map_or(0, Room::bytes);
-                let volume = VolumeFault {
-                    machine: machine.to_string(),
-                    trouble: VolumeTrouble::Full { leave },
-                };
-                (fault::Fault::Volume(volume), None)
-            }
+            Self::Volume(volume) => (fault::Fault::Volume(volume.fault()), None),
         };
         Ok(NewFault {
             times,
             ..NewFault::new(fault)
         })
+    }
+}
+
+impl Volume {
+    fn fault(self) -> VolumeFault {
+        let (verdict, of) = match self {
+            Self::Full { machine, leave } => {
+                let leave = leave.map_or(0, Room::bytes);
+                return VolumeFault {
+                    machine: machine.to_string(),
+                    trouble: VolumeTrouble::Full { leave },
+                };
+            }
+            Self::Fail(of) => (trouble::Verdict::Fail, of),
+            Self::Delay { ms, of } => (trouble::Verdict::Delay { ms }, of),
+        };
+        let Whose { machine, times } = of.whose;
+        let on = of.on;
+        VolumeFault {
+            machine: machine.to_string(),
+            trouble: VolumeTrouble::Disk(Trouble { on, verdict, times }),
+        }
     }
 }
 

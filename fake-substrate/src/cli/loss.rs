@@ -180,6 +180,7 @@ mod tests {
             unsynced_blocks: 0,
             dirty_bytes: 8192,
             writes_wait: false,
+            troubles: Vec::new(),
             flush_point: sequence.map(|sequence| FlushPointReport {
                 generation: 1,
                 sequence,

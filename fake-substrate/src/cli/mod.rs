@@ -12,7 +12,9 @@ mod logs;
 mod loss;
 mod page;
 mod psql;
+mod remove;
 mod report;
+mod resize;
 mod rpc;
 mod serve;
 mod status;
@@ -63,6 +65,10 @@ enum Command {
     Start(lifecycle::Named),
     /// Shut a machine down cleanly and boot it again
     Restart(lifecycle::Named),
+    /// Shut a machine down and take it away; its volume stays unless told otherwise
+    Remove(remove::Remove),
+    /// Other memory and processors, a larger disk, without a stop
+    Resize(resize::Resize),
     /// SIGKILL of a machine: no clean shutdown, what reached the volume stays
     Crash(lifecycle::Named),
     /// Cut a machine's power: what its disk had not flushed is lost, or part of it
@@ -147,6 +153,8 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Stop(named) => named.stop(&site).await.map(done),
         Command::Start(named) => named.start(&site).await.map(done),
         Command::Restart(named) => named.restart(&site).await.map(done),
+        Command::Remove(remove) => remove.run(&site).await.map(done),
+        Command::Resize(resize) => resize.run(&site).await.map(done),
         Command::Crash(named) => named.crash(&site).await.map(done),
         Command::PowerCut(cut) => cut.run(&site).await.map(done),
         Command::Flush(flush) => flush.run(&site).await.map(done),
@@ -214,6 +222,10 @@ mod tests {
             "fake-substrate stop db",
             "fake-substrate start db",
             "fake-substrate restart db",
+            "fake-substrate remove db",
+            "fake-substrate remove db --volume --keep-children",
+            "fake-substrate resize db --memory 4g",
+            "fake-substrate resize db --memory 4g --cpus 2 --disk 20g",
             "fake-substrate crash db",
             "fake-substrate logs -f db",
             "fake-substrate logs -n 10 --container db",
@@ -272,6 +284,10 @@ mod tests {
             "fake-substrate up --volumes zfs",
             "fake-substrate up --disk 100m",
             "fake-substrate up --host A",
+            "fake-substrate remove",
+            "fake-substrate remove db --keep-children",
+            "fake-substrate resize db",
+            "fake-substrate resize db --disk 100m",
             "fake-substrate lose-host",
             "fake-substrate lose-host db --host host-1",
             "fake-substrate power-cut db --tear bit",

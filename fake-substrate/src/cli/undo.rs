@@ -6,6 +6,7 @@ use fake_substrate::lock::SubstrateLock;
 use fake_substrate::names::MachineName;
 use fake_substrate::progress::{Progress as _, Quiet};
 use fake_substrate::substrate::{self, Substrate, SubstrateError};
+use fake_substrate::volume::store::decide::Children;
 
 use super::{CliError, Site};
 
@@ -65,7 +66,7 @@ impl Before {
         if !self.had_machine {
             container::remove(docker, &substrate.machine_container(&self.machine)).await?;
             if !self.had_volume {
-                substrate::discard(docker, substrate, &self.machine).await?;
+                substrate::discard(docker, substrate, &self.machine, Children::Forbid).await?;
                 self.forget_metadata(site).await;
             }
         }

@@ -17,6 +17,7 @@ use fake_substrate::ports::{self, PortChoice, PortError};
 use fake_substrate::progress::Progress as _;
 use fake_substrate::substrate::{self, Order, Substrate, SubstrateError};
 use fake_substrate::until::Budget;
+use fake_substrate::volume::store::decide::Children;
 
 use super::undo::Before;
 use super::{CliError, Site, answer, page, storage};
@@ -219,15 +220,20 @@ impl Add {
     }
 }
 
+/// Docker refuses more than there are, in words of its own and only at the end.
+pub(super) fn can_have(asked: Cpus, there: u32) -> Result<(), CliError> {
+    if asked > Cpus::whole(there) {
+        return Err(CliError::TooManyCpus { asked, there });
+    }
+    Ok(())
+}
+
 impl Size {
-    /// Docker refuses more than there are, in words of its own and only at the end.
+    /// What was asked for, or what a new machine gets.
     async fn cpus(&self, site: &Site) -> Result<Cpus, CliError> {
         let there = processors(&site.docker).await?;
         match self.cpus {
-            Some(asked) if asked > Cpus::whole(there) => {
-                Err(CliError::TooManyCpus { asked, there })
-            }
-            Some(asked) => Ok(asked),
+            Some(asked) => can_have(asked, there).map(|()| asked),
             None => Ok(Cpus::DEFAULT.min(Cpus::whole(there))),
         }
     }
@@ -291,7 +297,8 @@ async fn boot(site: &Site, substrate: &Substrate, order: Order) -> Result<Machin
     match substrate.boot(order, &site.progress).await {
         Err(error) => {
             // The failure to start is what matters; what cannot be removed is found by label.
-            drop(substrate.handle(name).remove(!had_volume).await);
+            let volume = (!had_volume).then_some(Children::Forbid);
+            drop(substrate.handle(name).remove(volume).await);
             Err(error.into())
         }
         booted => Ok(booted?),

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use bollard::models::ContainerUpdateBody;
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, InspectContainerOptions, KillContainerOptionsBuilder,
     ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
@@ -11,7 +12,9 @@ use bollard::query_parameters::{
 use futures_util::TryStreamExt as _;
 
 use super::error::Absent as _;
+use super::spec::signed;
 use super::{ContainerSpec, Docker, DockerError, Observed};
+use crate::machine::size::{Cpus, Memory};
 
 /// Makes a container without starting it; answers its id.
 pub async fn create(docker: &Docker, spec: &ContainerSpec) -> Result<String, DockerError> {
@@ -24,6 +27,27 @@ pub async fn create(docker: &Docker, spec: &ContainerSpec) -> Result<String, Doc
         spec.name, spec.image
     )))?;
     Ok(made.id)
+}
+
+/// Gives it other limits, from now on, whether it runs or not. What is absent stays.
+pub async fn resize(
+    docker: &Docker,
+    name: &str,
+    memory: Option<Memory>,
+    cpus: Option<Cpus>,
+) -> Result<(), DockerError> {
+    let memory = memory.map(|memory| signed(memory.bytes()));
+    let change = ContainerUpdateBody {
+        memory,
+        // No swap, as it was made.
+        memory_swap: memory,
+        nano_cpus: cpus.map(|cpus| signed(cpus.nanos())),
+        ..Default::default()
+    };
+    let resized = docker.update_container(name, change).await;
+    resized.map_err(DockerError::from_request(format!(
+        "resize container {name}"
+    )))
 }
 
 /// Starts it; one that runs is left running.

@@ -229,6 +229,6 @@ impl Published {
 }
 
 /// Docker's API is signed where nothing can be negative.
-fn signed(figure: u64) -> i64 {
+pub(super) fn signed(figure: u64) -> i64 {
     i64::try_from(figure).unwrap_or(i64::MAX)
 }

@@ -8,7 +8,7 @@
 //! book.rs       which faults stand, counts, the two lines      in the substrate's process
 //! clock.rs partition.rs volume.rs   what each is               core
 //! packets.rs    whose packets are lost at whose door           core
-//! hands/        rules in a network namespace, ballast          hands: wherever Docker is
+//! hands/        rules in a network namespace, ballast, what block stores are told          hands: wherever Docker is
 //! guard.rs      heals on drop
 //! ```
 //!
@@ -76,7 +76,8 @@ impl Fault {
             Self::Mmds(fault) => fault.check(),
             Self::Partition(fault) => fault.check(),
             Self::Clock(fault) => fault.check(),
-            Self::Link(_) | Self::Volume(_) => Ok(()),
+            Self::Volume(fault) => fault.check(),
+            Self::Link(_) => Ok(()),
         }
     }
 
@@ -218,6 +219,18 @@ mod tests {
             (
                 json!({"volume": {"machine": "db", "trouble": {"full": {"leave": 1048576}}}}),
                 "volume full but for 1048576 bytes for db",
+            ),
+            (
+                json!({"volume": {"machine": "db", "trouble": {"disk": {"on": "writes", "verdict": "fail"}}}}),
+                "volume writes fail for db",
+            ),
+            (
+                json!({"volume": {"machine": "db", "trouble": {"disk": {"on": "flushes", "verdict": "fail", "times": 3}}}}),
+                "volume next 3 flushes fail for db",
+            ),
+            (
+                json!({"volume": {"machine": "db", "trouble": {"disk": {"on": "reads", "verdict": {"delay": {"ms": 500}}}}}}),
+                "volume reads late by 500 ms for db",
             ),
         ] {
             let fault: Fault = serde_json::from_value(shape.clone()).expect("its own shape");

@@ -4,6 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::ImpossibleFault;
+use crate::volume::trouble::{Trouble, Verdict};
+
 /// What is the matter with a machine's volume.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,6 +27,29 @@ pub enum VolumeTrouble {
         #[serde(default)]
         leave: u64,
     },
+    /// The disk that it is does not serve requests as it should.
+    Disk(Trouble),
+}
+
+impl VolumeFault {
+    /// Whether it can be.
+    pub(super) fn check(&self) -> Result<(), ImpossibleFault> {
+        match self.trouble {
+            VolumeTrouble::Disk(Trouble {
+                verdict: Verdict::Delay { ms: 0 },
+                ..
+            }) => Err(ImpossibleFault("a delay of 0 ms is none")),
+            VolumeTrouble::Full { .. } | VolumeTrouble::Disk(_) => Ok(()),
+        }
+    }
+
+    /// What it is for the disk, if it is about that.
+    pub(super) const fn of_disk(&self) -> Option<Trouble> {
+        match self.trouble {
+            VolumeTrouble::Full { .. } => None,
+            VolumeTrouble::Disk(trouble) => Some(trouble),
+        }
+    }
 }
 
 impl fmt::Display for VolumeFault {
@@ -31,6 +57,7 @@ impl fmt::Display for VolumeFault {
         match self.trouble {
             VolumeTrouble::Full { leave: 0 } => f.write_str("full")?,
             VolumeTrouble::Full { leave } => write!(f, "full but for {leave} bytes")?,
+            VolumeTrouble::Disk(trouble) => write!(f, "{trouble}")?,
         }
         write!(f, " for {}", self.machine)
     }

@@ -23,6 +23,7 @@ use crate::owner::Owner;
 use crate::progress::Progress;
 use crate::substrate;
 use crate::until::{Budget, Ended, Look, OutOfTime, until};
+use crate::volume::store::decide::Children;
 
 /// How much of what its servers said is behind what PID 1 said.
 const SERVERS_LINES: usize = 10;
@@ -61,7 +62,7 @@ impl Machine {
         Ok(View::of(observed, &hosts)?)
     }
 
-    pub(super) fn absent(&self) -> MachineError {
+    pub(crate) fn absent(&self) -> MachineError {
         MachineError::Absent {
             substrate: self.substrate.clone(),
             name: self.name.clone(),
@@ -83,11 +84,10 @@ impl Machine {
     pub async fn start(&self) -> Result<(), MachineError> {
         if self.may(Verb::Start).await? {
             self.settle_disk().await?;
+            let hands = self.hands();
+            hands.before_start_of(&self.name).await.map_err(Box::new)?;
             docker::container::start(&self.docker, &self.container()).await?;
-            self.hands()
-                .after_start_of(&self.name)
-                .await
-                .map_err(Box::new)?;
+            hands.after_start_of(&self.name).await.map_err(Box::new)?;
         }
         Ok(())
     }
@@ -235,15 +235,15 @@ impl Machine {
         self.make_anew(change, lock).await
     }
 
-    /// Takes it away, killing it if it runs; its volume and its metadata as well when
-    /// `with_volume`. Kept metadata is what makes a machine of the same name the same database.
-    pub async fn remove(&self, with_volume: bool) -> Result<(), MachineError> {
-        if with_volume {
+    /// Takes it away, killing it if it runs; its volume and its metadata as well when it is said what becomes
+    /// of the volume's children. Kept metadata is what makes a machine of the same name the same database.
+    pub async fn remove(&self, with_volume: Option<Children>) -> Result<(), MachineError> {
+        if with_volume == Some(Children::Forbid) {
             substrate::refuse_children(&self.docker, &self.substrate, &self.name).await?;
         }
         docker::container::remove(&self.docker, &self.container()).await?;
-        if with_volume {
-            substrate::discard(&self.docker, &self.substrate, &self.name).await?;
+        if let Some(children) = with_volume {
+            substrate::discard(&self.docker, &self.substrate, &self.name, children).await?;
             let registered = self.admin.machines().await?;
             if registered
                 .iter()
@@ -285,7 +285,8 @@ impl Machine {
         std::future::pending().await
     }
 
-    async fn ended(&self) -> Result<MachineError, MachineError> {
+    /// What to say of one that has ended while it was waited for.
+    pub(crate) async fn ended(&self) -> Result<MachineError, MachineError> {
         let state = self.view().await?.state;
         let last_lines = LastLines::of(&self.last_words(LOOKED_THROUGH).await?);
         let ended = NotReady::Ended {

@@ -45,9 +45,22 @@ pub fn is_ephemeral(document: &Metadata) -> bool {
 impl Wishes {
     /// Whether they say that losing the volume is fine.
     pub fn is_ephemeral(&self) -> bool {
+        self.durability() == Some(true)
+    }
+
+    /// What a volume is, by the document of its machine, that they want to be the opposite; `None` when
+    /// they agree with it or have no opinion.
+    pub fn contradiction(&self, known: &Metadata) -> Option<bool> {
+        let is = is_ephemeral(known);
+        let wanted = self.durability()?;
+        (wanted != is).then_some(is)
+    }
+
+    /// Whether losing the volume shall be fine; a setting that is spelled out wins.
+    fn durability(&self) -> Option<bool> {
         match self.set.get(VOLUME_EPHEMERAL) {
-            Some(_) => is_ephemeral(&self.set),
-            None => self.ephemeral == Some(true),
+            Some(_) => Some(is_ephemeral(&self.set)),
+            None => self.ephemeral,
         }
     }
 
@@ -237,6 +250,25 @@ mod tests {
         assert!(wishes(None, &[("BEYOND_VOLUME_EPHEMERAL", "1")]).is_ephemeral());
         let contradicted = wishes(Some(true), &[("BEYOND_VOLUME_EPHEMERAL", "false")]);
         assert!(!contradicted.is_ephemeral() && !Wishes::default().is_ephemeral());
+    }
+
+    #[test]
+    fn a_volume_is_not_asked_to_become_what_it_is_not() {
+        let wishes = |ephemeral, set: &[(&str, &str)]| Wishes {
+            ephemeral,
+            set: document(set),
+            ..Wishes::default()
+        };
+        let durable = document(&[("POSTGRES_PASSWORD", "x")]);
+        let ephemeral = document(&[("BEYOND_VOLUME_EPHEMERAL", "true")]);
+        let by_hand = |value| wishes(None, &[("BEYOND_VOLUME_EPHEMERAL", value)]);
+        assert_eq!(wishes(Some(true), &[]).contradiction(&durable), Some(false));
+        assert_eq!(by_hand("false").contradiction(&ephemeral), Some(true));
+        for agrees in [wishes(None, &[]), by_hand("1"), wishes(Some(true), &[])] {
+            assert_eq!(agrees.contradiction(&ephemeral), None);
+        }
+        assert_eq!(by_hand("0").contradiction(&durable), None);
+        assert_eq!(wishes(None, &[]).contradiction(&durable), None);
     }
 
     #[test]

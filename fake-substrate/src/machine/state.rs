@@ -53,6 +53,8 @@ pub enum Verb {
     Flush,
     /// Make another machine on a copy of its volume.
     Fork,
+    /// Give it other limits, or a larger disk.
+    Resize,
     /// Bring it up on another host.
     Rehome,
     /// Run a program in it.
@@ -81,7 +83,7 @@ impl State {
             // What is on a volume does not depend on whether somebody runs on it.
             | (
                 Self::Created | Self::Running | Self::Paused | Self::Stopped | Self::Crashed { .. },
-                Verb::Flush | Verb::Fork,
+                Verb::Flush | Verb::Fork | Verb::Resize,
             )
             | (Self::Lost, Verb::Rehome) => Verdict::Go,
             (Self::Running, Verb::Start)
@@ -106,7 +108,8 @@ impl State {
                 | Verb::PowerCut
                 | Verb::Exec
                 | Verb::Flush
-                | Verb::Fork,
+                | Verb::Fork
+                | Verb::Resize,
             )
             | (Self::Removing, _) => Verdict::Refused,
         }
@@ -166,6 +169,7 @@ impl fmt::Display for Verb {
             Self::PowerCut => "cut the power of",
             Self::Flush => "flush",
             Self::Fork => "fork",
+            Self::Resize => "resize",
             Self::Rehome => "rehome",
             Self::Exec => "run a program in",
         })
@@ -192,25 +196,31 @@ mod tests {
             Verb::Exec,
             Verb::Flush,
             Verb::Fork,
+            Verb::Resize,
             Verb::Rehome,
         ];
-        let off = [Go, AlreadySo, Refused, Refused, Refused, Go, Go, Refused];
+        let off = [
+            Go, AlreadySo, Refused, Refused, Refused, Go, Go, Go, Refused,
+        ];
         let table = [
             (State::Created, off),
-            (State::Running, [AlreadySo, Go, Go, Go, Go, Go, Go, Refused]),
+            (
+                State::Running,
+                [AlreadySo, Go, Go, Go, Go, Go, Go, Go, Refused],
+            ),
             (
                 State::Paused,
-                [Refused, Refused, Go, Go, Refused, Go, Go, Refused],
+                [Refused, Refused, Go, Go, Refused, Go, Go, Go, Refused],
             ),
             (State::Stopped, off),
             (CRASHED, off),
             (
                 State::Lost,
                 [
-                    Refused, Refused, Refused, Refused, Refused, Refused, Refused, Go,
+                    Refused, Refused, Refused, Refused, Refused, Refused, Refused, Refused, Go,
                 ],
             ),
-            (State::Removing, [Refused; 8]),
+            (State::Removing, [Refused; 9]),
         ];
         for (state, verdicts) in table {
             assert_eq!(verbs.map(|verb| state.allows(verb)), verdicts, "{state}");

@@ -8,6 +8,7 @@ use crate::admin::{AdminClient, Metadata};
 use crate::backend::{Backend, Storage};
 use crate::docker::volume::Medium;
 use crate::docker::{Docker, container, volume};
+use crate::hosts::HostError;
 use crate::labels;
 use crate::link_local;
 use crate::lock::SubstrateLock;
@@ -19,6 +20,7 @@ use crate::names::{MachineName, SubstrateName};
 use crate::owner::Owner;
 use crate::ports::{self, PortChoice};
 use crate::progress::Progress;
+use crate::volume::store::decide::Children;
 
 use super::{Substrate, SubstrateError, machine_containers, placing};
 
@@ -111,6 +113,9 @@ impl Substrate {
             .registered(&view.name)
             .await?
             .map(|known| known.metadata);
+        if let Some(known) = &known {
+            refuse_other_durability(&view.name, wishes, known)?;
+        }
         // Without what stands for its volume, it is one of a kind that Docker can make anew.
         let record = match view.disk.backend() {
             Backend::Copy => Storage::Copy(Medium::Disk),
@@ -177,12 +182,15 @@ impl Site {
         }
         let known = self.registered(&order.name).await?;
         let had_volume = self.volume(&order.name).await?.is_some();
+        if let Some(known) = known.as_ref().filter(|_| had_volume) {
+            refuse_other_durability(&order.name, &order.wishes, &known.metadata)?;
+        }
         let made = self.make_all(&order, known.as_ref()).await;
         if made.is_err() {
             // The first failure is the one to tell; what cannot be undone now is found by label.
             drop(container::remove(&self.docker, &container_name).await);
             if !had_volume {
-                drop(placing::discard(&self.docker, &self.substrate, &order.name).await);
+                drop(self.discard(&order.name).await);
             }
             drop(match known {
                 Some(before) => {
@@ -271,7 +279,15 @@ impl Site {
         }))
     }
 
-    async fn volume(&self, name: &MachineName) -> Result<Option<volume::Volume>, SubstrateError> {
+    /// Takes a volume away that came to nothing.
+    pub(super) async fn discard(&self, name: &MachineName) -> Result<(), HostError> {
+        placing::discard(&self.docker, &self.substrate, name, Children::Forbid).await
+    }
+
+    pub(super) async fn volume(
+        &self,
+        name: &MachineName,
+    ) -> Result<Option<volume::Volume>, SubstrateError> {
         Ok(volume::find(&self.docker, &self.substrate.machine_volume(name)).await?)
     }
 
@@ -294,6 +310,22 @@ impl Site {
                 .ok()
         }));
         Ok(taken)
+    }
+}
+
+/// A volume stays what it was made as: whether it goes to object storage was decided with it, and what is
+/// on it was written under one promise.
+fn refuse_other_durability(
+    name: &MachineName,
+    wishes: &Wishes,
+    known: &Metadata,
+) -> Result<(), SubstrateError> {
+    match wishes.contradiction(known) {
+        None => Ok(()),
+        Some(ephemeral) => Err(SubstrateError::OtherDurability {
+            name: name.clone(),
+            ephemeral,
+        }),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::machine::MachineError;
 use crate::names::MachineName;
 use crate::progress::Progress;
 use crate::serve::clock;
+use crate::volume::store::decide::Children;
 
 use super::{Substrate, SubstrateError, volumes};
 
@@ -29,7 +30,11 @@ impl Substrate {
         }
         let _lock = SubstrateLock::take(&self.name, progress).await?;
         for machine in due {
-            match self.handle(machine.clone()).remove(true).await {
+            match self
+                .handle(machine.clone())
+                .remove(Some(Children::Forbid))
+                .await
+            {
                 Ok(()) => progress.step(&format!("Machine {machine} has had its time: taken away")),
                 Err(MachineError::Host(HostError::HasChildren { children, .. })) => {
                     let children: Vec<_> = children.iter().map(ToString::to_string).collect();

@@ -19,7 +19,7 @@ use crate::until::timed;
 use crate::volume::copy::{self, Copy};
 
 use super::create::{Order, Site};
-use super::{Substrate, SubstrateError, placing};
+use super::{Substrate, SubstrateError, readiness};
 
 /// How long a machine may take to get ready: its hooks and a checkpoint.
 const PREPARE: Duration = Duration::from_secs(300);
@@ -109,6 +109,7 @@ impl Substrate {
         parent: &Machine,
         progress: &dyn Progress,
     ) -> Result<Duration, SubstrateError> {
+        readiness::await_clients(parent, progress).await?;
         progress.step(&format!("Preparing {} to be forked", parent.name()));
         let request = json!({ "cmd": "prepare_fork" });
         let (answer, took) = timed(self.admin.rpc(parent.name().as_str(), &request, PREPARE)).await;
@@ -140,7 +141,7 @@ impl Site {
         match volume::find(&self.docker, &to).await? {
             // Nobody knows it, so nobody has ever booted it.
             Some(half) if half.labels.contains_key(labels::PARENT) => {
-                placing::discard(&self.docker, &self.substrate, &order.name).await?;
+                self.discard(&order.name).await?;
             }
             Some(_) => return Err(SubstrateError::VolumeKept(order.name)),
             None => {}
@@ -148,7 +149,7 @@ impl Site {
         let made = self.copy_and_make(parent, &to, &order).await;
         if made.is_err() {
             // The first failure is the one to tell; what stays is known as half-made.
-            drop(placing::discard(&self.docker, &self.substrate, &order.name).await);
+            drop(self.discard(&order.name).await);
         }
         made
     }

@@ -110,7 +110,8 @@ impl Substrate {
     }
 
     /// Brings a lost machine to another host and leaves it off: same settings, metadata and identity, its
-    /// volume as of the flush point. A host is made when there is none.
+    /// volume as of the flush point. A host is made when there is none, and taken away again when there is
+    /// nothing to bring to it.
     pub async fn rehome(
         &self,
         name: &MachineName,
@@ -127,12 +128,8 @@ impl Substrate {
         let making = tokio::spawn({
             let (machine, host) = (machine.clone(), host.cloned());
             async move {
-                let (host, took) = timed(async {
-                    let host = site.host_for(host.as_ref()).await?;
-                    site.bring_back(&host, machine.name()).await?;
-                    Ok::<_, SubstrateError>(host)
-                })
-                .await;
+                let (host, took) =
+                    timed(async { site.bring_to_host(host.as_ref(), machine.name()).await }).await;
                 let host = host?;
                 let device = host.disk(machine.name()).await?;
                 let disk = Disk::Block {

@@ -5,37 +5,35 @@
 
 pub mod block_store;
 mod create;
+mod error;
 mod expiry;
 mod fork;
 mod loss;
 mod object_storage;
 mod placing;
+mod readiness;
+mod removal;
 pub mod service;
 mod sweep;
 
 use std::convert::Infallible;
 
-use crate::admin::{AdminClient, AdminError};
+use crate::admin::AdminClient;
 use crate::backend::Backend;
 use crate::docker::{Docker, DockerError, Observed, container, network, volume};
-use crate::fault::FaultError;
 use crate::fault::hands::Hands;
-use crate::hosts::{HostError, Hosts};
+use crate::hosts::Hosts;
 use crate::labels;
-use crate::link_local::Exhausted;
-use crate::lock::{LockError, SubstrateLock};
-use crate::machine::metadata::NoRandomness;
+use crate::lock::SubstrateLock;
 use crate::machine::state::State;
 use crate::machine::{Machine, MachineError, View};
 use crate::names::{MachineName, SubstrateName};
 use crate::owner::Owner;
-use crate::ports::PortError;
 use crate::progress::Progress;
-use crate::s3::client::ClientError;
 use crate::until::{Budget, Ended, Look, OutOfTime, until};
-use crate::volume::copy::CopyError;
 
 pub use create::Order;
+pub use error::{NotHealthy, SubstrateError};
 pub use fork::{Forked, Paused};
 pub use loss::{LostHost, Rehomed};
 pub use object_storage::S3;
@@ -50,115 +48,6 @@ pub struct Substrate {
     name: SubstrateName,
     owner: Option<Owner>,
     admin: AdminClient,
-}
-
-/// Something could not be done to a substrate.
-#[derive(Debug, thiserror::Error)]
-pub enum SubstrateError {
-    /// There is none of that name.
-    #[error("there is no substrate {0}\nHINT: `fake-substrate up` makes one")]
-    Absent(SubstrateName),
-    /// Its service does not run.
-    #[error(
-        "substrate {0} is not running\nHINT: `fake-substrate up` starts it again, its machines stay as they are"
-    )]
-    NotRunning(SubstrateName),
-    /// Its service runs and does not answer.
-    #[error(transparent)]
-    NotHealthy(#[from] Box<NotHealthy>),
-    /// A machine of that name exists already.
-    #[error(
-        "substrate {substrate} has a machine {name} already\nHINT: choose another name, or `fake-substrate up --name {name}` to change it"
-    )]
-    MachineExists {
-        /// Where.
-        substrate: SubstrateName,
-        /// Which.
-        name: MachineName,
-    },
-    /// A step that must not be cut in half was.
-    #[error("a change of substrate {0} was cut short\nHINT: `fake-substrate up` completes it")]
-    CutShort(SubstrateName),
-    /// A machine that was asked to prepare for a fork said no.
-    #[error("{parent} was not forked: it is not prepared\n{why}")]
-    NotPrepared {
-        /// Which.
-        parent: MachineName,
-        /// In its words.
-        why: String,
-    },
-    /// There is a volume of that name, of a machine that was taken away.
-    #[error(
-        "a volume of a machine {0} is kept from before\nHINT: fork to another name; `fake-substrate add {0}` takes that volume up again"
-    )]
-    VolumeKept(MachineName),
-    /// A volume that a killed process had not copied whole.
-    #[error(
-        "the volume of machine {name} is a half-made copy of {parent}'s\nHINT: `fake-substrate fork {parent} {name}` makes it anew"
-    )]
-    HalfVolume {
-        /// Whose.
-        name: MachineName,
-        /// Of which.
-        parent: String,
-    },
-    /// A volume that was lost with its host, and that object storage never got.
-    #[error(
-        "the volume of machine {name} is gone: it was lost with its host, and object storage has nothing of it, {}\nHINT: this machine does not come back; `fake-substrate add` makes one under another name",
-        if *.ephemeral { "since it is ephemeral (B-009)" } else { "since it was never flushed" }
-    )]
-    Gone {
-        /// Whose.
-        name: MachineName,
-        /// Whether that was its promise.
-        ephemeral: bool,
-    },
-    /// A host failed, or said no.
-    #[error(transparent)]
-    Host(#[from] HostError),
-    /// A volume could not be copied.
-    #[error(transparent)]
-    Copy(#[from] CopyError),
-    /// A client of the object storage could not be made.
-    #[error(transparent)]
-    S3(#[from] ClientError),
-    /// No address is left.
-    #[error(transparent)]
-    Exhausted(#[from] Exhausted),
-    /// No port to publish a machine on.
-    #[error(transparent)]
-    Port(#[from] PortError),
-    /// No secret could be made.
-    #[error(transparent)]
-    NoRandomness(#[from] NoRandomness),
-    /// A fault could not be carried out or healed.
-    #[error(transparent)]
-    Fault(#[from] FaultError),
-    /// A machine failed.
-    #[error(transparent)]
-    Machine(#[from] MachineError),
-    /// Docker failed.
-    #[error(transparent)]
-    Docker(#[from] DockerError),
-    /// The substrate's own process failed.
-    #[error(transparent)]
-    Admin(#[from] AdminError),
-    /// The lock failed.
-    #[error(transparent)]
-    Lock(#[from] LockError),
-}
-
-/// A service that runs and does not answer.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "the service of substrate {name} did not answer, {waited}; its last lines:\n    {}\nHINT: all of its output: docker logs {container}",
-    last_lines.join("\n    ")
-)]
-pub struct NotHealthy {
-    name: SubstrateName,
-    container: String,
-    waited: OutOfTime,
-    last_lines: Vec<String>,
 }
 
 impl Substrate {

@@ -4,6 +4,8 @@
 //! its parent, what it is made of. For a folder that volume is the content as well. For a disk it is
 //! empty, and the content is on whichever host says that it has it: hosts change, labels cannot.
 
+use std::collections::BTreeSet;
+
 use crate::admin::{CreateVolume, FileSystem, ForkVolume};
 use crate::backend::{Backend, Storage};
 use crate::docker::volume::{self, Medium, Volume};
@@ -18,6 +20,7 @@ use crate::s3;
 use crate::serve::clock;
 use crate::until::timed;
 use crate::volume::backing::s3::S3Location;
+use crate::volume::store::decide::Children;
 
 use super::create::{Order, Site};
 use super::{SubstrateError, block_store, machine_containers, service};
@@ -69,9 +72,8 @@ impl Site {
         let host = match self.who_has(&order.name).await? {
             Some(host) => host,
             None if known => {
-                let host = self.host_for(order.storage.host()).await?;
-                self.bring_back(&host, &order.name).await?;
-                host
+                let wanted = order.storage.host();
+                self.bring_to_host(wanted, &order.name).await?
             }
             None => {
                 let host = self.host_for(order.storage.host()).await?;
@@ -154,12 +156,60 @@ impl Site {
         })
     }
 
-    /// A volume that was lost with its host, as of its flush point.
-    pub(super) async fn bring_back(
+    /// A volume that was lost with its host, on the host that was asked for, or on any. A host that had to
+    /// be made and gets nothing is taken away again.
+    pub(super) async fn bring_to_host(
         &self,
-        host: &Host,
+        wanted: Option<&HostName>,
         name: &MachineName,
+    ) -> Result<Host, SubstrateError> {
+        let before = self.hosts().names().await?;
+        let host = self.host_for(wanted).await?;
+        match self.bring_back(&host, name).await {
+            Ok(()) => Ok(host),
+            Err(error) => {
+                // The first failure is the one to tell; a host that stays is seen in `status`.
+                drop(self.forget_if_new(&before, &host).await);
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes a host away that was not there `before` and has nothing.
+    async fn forget_if_new(
+        &self,
+        before: &BTreeSet<HostName>,
+        host: &Host,
+    ) -> Result<(), HostError> {
+        if !before.contains(&host.name) && host.store.volumes().await?.is_empty() {
+            self.hosts().forget(&host.name).await?;
+        }
+        Ok(())
+    }
+
+    /// The end of what object storage has of a volume that is on no host. A host takes it over first, so
+    /// that whoever had it before can write it no more.
+    pub(super) async fn destroy_lost(
+        &self,
+        name: &MachineName,
+        children: Children,
     ) -> Result<(), SubstrateError> {
+        let record = volume::find(&self.docker, &self.substrate.machine_volume(name)).await?;
+        let is_disk = record.is_some_and(|record| Backend::of(&record.labels) == Backend::Block);
+        if !is_disk || self.who_has(name).await?.is_some() {
+            return Ok(());
+        }
+        let before = self.hosts().names().await?;
+        let host = match self.bring_to_host(None, name).await {
+            Ok(host) => host,
+            Err(SubstrateError::Gone { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        host.destroy(name, children).await?;
+        Ok(self.forget_if_new(&before, &host).await?)
+    }
+
+    async fn bring_back(&self, host: &Host, name: &MachineName) -> Result<(), SubstrateError> {
         // Somebody was killed between this and the rest.
         if host.volume(name).await?.is_some() {
             return Ok(());
@@ -206,11 +256,13 @@ impl Site {
     }
 }
 
-/// Takes a machine's volume away, whatever it is made of. One with children stays, and they are named.
+/// Takes a machine's volume away, whatever it is made of. One with children stays, and they are named,
+/// unless they are kept.
 pub async fn discard(
     docker: &Docker,
     substrate: &SubstrateName,
     machine: &MachineName,
+    children: Children,
 ) -> Result<(), HostError> {
     let volume_name = substrate.machine_volume(machine);
     let Some(record) = volume::find(docker, &volume_name).await? else {
@@ -219,7 +271,7 @@ pub async fn discard(
     if Backend::of(&record.labels) == Backend::Block {
         let hosts = Hosts::of(docker, substrate);
         for name in hosts.names().await? {
-            hosts.awake(&name).await?.destroy(machine).await?;
+            hosts.awake(&name).await?.destroy(machine, children).await?;
         }
     }
     Ok(volume::remove(docker, &volume_name).await?)

@@ -13,5 +13,6 @@ pub mod front;
 pub mod host;
 pub mod name;
 pub mod store;
+pub mod trouble;
 
 pub use name::VolumeName;

@@ -6,6 +6,7 @@
 //! done again at any time, and what a killed client left half-done is completed by the next.
 
 mod ballast;
+mod disk;
 mod network;
 mod oneshot;
 
@@ -13,6 +14,7 @@ use std::collections::BTreeSet;
 
 use crate::admin::{AdminClient, AdminError};
 use crate::docker::{Docker, DockerError};
+use crate::hosts::HostError;
 use crate::lock::LockError;
 use crate::names::{MachineName, SubstrateName};
 use crate::owner::Owner;
@@ -60,6 +62,17 @@ pub enum FaultError {
         /// What was said.
         why: String,
     },
+    /// A host could not be told.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// The volume is no disk.
+    #[error(
+        "the volume of machine {machine} is a folder of Docker's: it has no requests that could fail or be late\nHINT: a machine made with --volumes block has"
+    )]
+    NoDisk {
+        /// Whose.
+        machine: String,
+    },
     /// The room on the volume is the host's own.
     #[error(
         "the volume of machine {machine} is a folder on Docker's own disk: filling it would fill that\nHINT: it takes a volume of a size of its own, in memory or of the block store"
@@ -83,6 +96,7 @@ impl Hands {
             Fault::Partition(cut) => self.settle_network(&parties(cut)).await,
             Fault::Volume(volume) => match volume.trouble {
                 VolumeTrouble::Full { leave } => self.fill(&volume.machine, leave).await,
+                VolumeTrouble::Disk(_) => self.trouble_disk(&volume.machine).await,
             },
             Fault::S3(_) | Fault::Mmds(_) | Fault::Link(_) | Fault::Clock(_) => Ok(()),
         };
@@ -135,15 +149,27 @@ impl Hands {
             Fault::Partition(cut) => self.settle_network(&parties(cut)).await,
             Fault::Volume(volume) => match volume.trouble {
                 VolumeTrouble::Full { .. } => self.empty(&volume.machine).await,
+                VolumeTrouble::Disk(_) => self.settle_disks(Some(&volume.machine)).await,
             },
             Fault::S3(_) | Fault::Mmds(_) | Fault::Link(_) | Fault::Clock(_) => Ok(()),
         }
     }
 
-    /// Brings every container in line with what stands.
+    /// Brings every container in line with what stands, and every disk.
     pub(crate) async fn settle(&self) -> Result<(), FaultError> {
         self.settle_network(&BTreeSet::from([Party::Everything]))
-            .await
+            .await?;
+        self.settle_disks(None).await
+    }
+
+    /// The block store of a host that was started again has forgotten what is the matter with its disks: a
+    /// machine that boots meets it all the same.
+    pub(crate) async fn before_start_of(&self, machine: &MachineName) -> Result<(), FaultError> {
+        match self.settle_disks(Some(machine.as_str())).await {
+            // A substrate whose process is gone has no faults.
+            Err(FaultError::Admin(AdminError::Unreachable { .. })) => Ok(()),
+            settled => settled,
+        }
     }
 
     /// A machine that starts has a new network namespace, and may have another of Docker's addresses:

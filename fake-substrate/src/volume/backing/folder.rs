@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
 
-use super::{Arena, Journal, ObjectError, Objects, Tag};
+use super::{Arena, Journal, Listed, ObjectError, Objects, Tag};
 use crate::image::digest::sha256;
 
 /// A host's own folder, held by one process at a time.
@@ -247,20 +247,25 @@ impl Objects for FolderObjects {
         deleted.map(|_there| ()).map_err(failed("delete", key))
     }
 
-    fn list(&self, prefix: &str) -> Result<Vec<String>, ObjectError> {
-        let list = || -> io::Result<Vec<String>> {
-            let mut keys = Vec::new();
+    fn list(&self, prefix: &str) -> Result<Vec<Listed>, ObjectError> {
+        let list = || -> io::Result<Vec<Listed>> {
+            let mut listed = Vec::new();
             let Some(entries) = absent_is_none(std::fs::read_dir(self.folder.join(prefix)))? else {
-                return Ok(keys);
+                return Ok(listed);
             };
             for entry in entries {
-                let name = entry?.file_name().to_string_lossy().into_owned();
-                if !name.ends_with(".new") {
-                    keys.push(format!("{prefix}{name}"));
-                }
+                let entry = entry?;
+                let name = entry.file_name().to_string_lossy().into_owned();
+                // One that is gone by now was removed by another host.
+                let there = absent_is_none(entry.metadata())?;
+                let there = there.filter(|_file| !name.ends_with(".new"));
+                listed.extend(there.map(|file| Listed {
+                    key: format!("{prefix}{name}"),
+                    bytes: file.len(),
+                }));
             }
-            keys.sort();
-            Ok(keys)
+            listed.sort_by(|one, other| one.key.cmp(&other.key));
+            Ok(listed)
         };
         list().map_err(failed("list", prefix))
     }
@@ -331,7 +336,8 @@ mod tests {
         assert_eq!(range(8, 5), b"89");
         assert_eq!(range(20, 5), b"");
         assert_eq!(objects.get_range("packs/2", 0, 1).unwrap(), None);
-        assert_eq!(objects.list("packs/").unwrap(), ["packs/1"]);
+        let listed = objects.list("packs/").unwrap();
+        assert_eq!((listed.len(), listed[0].key.as_str()), (1, "packs/1"));
         objects.delete("packs/1").unwrap();
         objects.delete("packs/1").unwrap();
         assert!(objects.list("packs/").unwrap().is_empty());

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-use super::{Arena, Journal, ObjectError, Objects, Tag};
+use super::{Arena, Journal, Listed, ObjectError, Objects, Tag};
 
 /// Clones are the same memory: it outlives the host that used it.
 #[derive(Debug, Clone, Default)]
@@ -89,9 +89,22 @@ struct Bucket {
     gets: u64,
 }
 
+/// Reads of parts of objects wait here while it is shut.
+#[derive(Debug, Default)]
+struct Gate {
+    state: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    shut: bool,
+    keys: Vec<String>,
+}
+
 /// Clones are the same bucket.
 #[derive(Debug, Clone, Default)]
-pub struct MemoryObjects(Arc<Mutex<Bucket>>);
+pub struct MemoryObjects(Arc<Mutex<Bucket>>, Arc<Gate>);
 
 impl MemoryObjects {
     /// The next change of a key that begins with `prefix` goes wrong.
@@ -112,6 +125,22 @@ impl MemoryObjects {
     /// How many reads there were.
     pub fn gets(&self) -> u64 {
         lock(&self.0).gets
+    }
+
+    /// From now on reads of parts wait.
+    pub fn shut(&self) {
+        lock(&self.1.state).shut = true;
+    }
+
+    /// Lets all through that wait.
+    pub fn open(&self) {
+        *lock(&self.1.state) = Waiting::default();
+        self.1.changed.notify_all();
+    }
+
+    /// What those who wait want.
+    pub fn waited_for(&self) -> Vec<String> {
+        lock(&self.1.state).keys.clone()
     }
 
     /// Changes a byte of an object.
@@ -181,6 +210,13 @@ impl Objects for MemoryObjects {
     }
 
     fn get_range(&self, key: &str, from: u64, length: u64) -> Result<Option<Vec<u8>>, ObjectError> {
+        let mut waiting = lock(&self.1.state);
+        if waiting.shut {
+            waiting.keys.push(key.to_owned());
+            drop(self.1.changed.wait_while(waiting, |waiting| waiting.shut));
+        } else {
+            drop(waiting);
+        }
         let body = self.get(key)?.map(|(body, _tag)| body);
         let place = |figure: u64| usize::try_from(figure).unwrap();
         Ok(body.map(|body| {
@@ -197,12 +233,15 @@ impl Objects for MemoryObjects {
         })
     }
 
-    fn list(&self, prefix: &str) -> Result<Vec<String>, ObjectError> {
-        Ok(self
-            .keys()
-            .into_iter()
-            .filter(|key| key.starts_with(prefix))
-            .collect())
+    fn list(&self, prefix: &str) -> Result<Vec<Listed>, ObjectError> {
+        let bucket = lock(&self.0);
+        let there = bucket.objects.iter();
+        let there = there.filter(|(key, _)| key.starts_with(prefix));
+        let listed = there.map(|(key, (body, _version))| Listed {
+            key: key.clone(),
+            bytes: body.len() as u64,
+        });
+        Ok(listed.collect())
     }
 }
 

@@ -56,6 +56,15 @@ pub enum ObjectError {
     },
 }
 
+/// An object that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its key.
+    pub key: String,
+    /// How long it is.
+    pub bytes: u64,
+}
+
 /// Object storage.
 pub trait Objects: Send + Sync {
     /// Stores an object whose key nobody else uses.
@@ -69,6 +78,6 @@ pub trait Objects: Send + Sync {
     fn get_range(&self, key: &str, from: u64, length: u64) -> Result<Option<Vec<u8>>, ObjectError>;
     /// Removes an object; one that is not there is fine.
     fn delete(&self, key: &str) -> Result<(), ObjectError>;
-    /// Every key that begins with `prefix`.
-    fn list(&self, prefix: &str) -> Result<Vec<String>, ObjectError>;
+    /// Every object whose key begins with `prefix`.
+    fn list(&self, prefix: &str) -> Result<Vec<Listed>, ObjectError>;
 }

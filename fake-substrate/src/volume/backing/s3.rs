@@ -12,7 +12,7 @@ use hyper::StatusCode;
 use serde::Deserialize;
 use tokio::runtime::Handle;
 
-use super::{ObjectError, Objects, Tag};
+use super::{Listed, ObjectError, Objects, Tag};
 use crate::s3::Keys;
 use crate::s3::client::{Answer, Call, Client, ClientError, Method};
 use crate::until::{Budget, Ended, Look, until};
@@ -217,33 +217,33 @@ impl Objects for S3Objects {
         })
     }
 
-    fn list(&self, prefix: &str) -> Result<Vec<String>, ObjectError> {
+    fn list(&self, prefix: &str) -> Result<Vec<Listed>, ObjectError> {
         let place = self.key(prefix);
         self.wait("list", prefix, async {
-            let mut keys: Vec<String> = Vec::new();
+            let mut listed: Vec<Listed> = Vec::new();
             loop {
                 let mut call = Call::new(Method::GET, "")
                     .query("list-type", "2")
                     .query("prefix", place.as_str());
-                if let Some(last) = keys.last() {
-                    call = call.query("start-after", self.key(last));
+                if let Some(last) = listed.last() {
+                    call = call.query("start-after", self.key(&last.key));
                 }
                 let answer = self.send(call).await?;
                 if answer.status == StatusCode::NOT_FOUND {
-                    return Ok(keys);
+                    return Ok(listed);
                 }
                 if !answer.status.is_success() {
                     return Err(unexpected(&answer));
                 }
                 let page = page(&answer.body)?;
-                let found = page.contents.iter();
-                keys.extend(
-                    found.filter_map(|object| {
-                        Some(object.key.strip_prefix(&self.prefix)?.to_owned())
-                    }),
-                );
+                listed.extend(page.contents.into_iter().filter_map(|object| {
+                    Some(Listed {
+                        key: object.key.strip_prefix(&self.prefix)?.to_owned(),
+                        bytes: object.size,
+                    })
+                }));
                 if !page.is_truncated {
-                    return Ok(keys);
+                    return Ok(listed);
                 }
             }
         })
@@ -295,6 +295,7 @@ struct Page {
 #[serde(rename_all = "PascalCase")]
 struct Object {
     key: String,
+    size: u64,
 }
 
 fn page(body: &[u8]) -> Result<Page, io::Error> {

@@ -6,15 +6,15 @@ use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::middleware;
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use axum::{Json, Router};
 
 use super::disks::Disks;
-use super::{BlockStoreError, birth, random};
+use super::{BlockStoreError, birth, growth, random};
 use crate::admin::{
     AdminToken, AttachedDisk, CollectReport, CreateVolume, CutPower, DestroyQuery,
-    FlushPointReport, ForkVolume, PowerCutReport, Refusal, RootReport, StoreReport, VolumeReport,
-    VolumeStanding,
+    FlushPointReport, ForkVolume, GrowVolume, PowerCutReport, Refusal, RootReport, StoreReport,
+    VolumeReport, VolumeStanding,
 };
 use crate::serve::admin_api::{ApiError, require_token};
 use crate::serve::{chain, clock};
@@ -24,6 +24,7 @@ use crate::volume::store::decide::{Children, NewVolume};
 use crate::volume::store::map::BLOCK_BYTES;
 use crate::volume::store::refused::Refused;
 use crate::volume::store::{Standing, Store, Volume};
+use crate::volume::trouble::Trouble;
 
 #[derive(Clone)]
 struct Desk {
@@ -43,10 +44,12 @@ pub(super) fn router(host: Arc<Host>, disks: Arc<Disks>, token: AdminToken) -> R
         .route("/volumes/{name}/fork", post(fork))
         .route("/volumes/{name}/attach", post(attach))
         .route("/volumes/{name}/detach", post(detach))
+        .route("/volumes/{name}/grow", post(grow))
         .route("/volumes/{name}/flush", post(flush))
         .route("/volumes/{name}/power-cut", post(power_cut))
         .route("/volumes/{name}/lose", post(lose))
         .route("/volumes/{name}/rehome", post(rehome))
+        .route("/volumes/{name}/fault", put(trouble).delete(heal))
         .route("/roots", get(roots))
         .route("/collect", post(collect))
         .route("/stats", get(stats))
@@ -75,7 +78,7 @@ async fn list(State(desk): Shared) -> Answer<Vec<VolumeReport>> {
     });
     for report in &mut reports {
         report.device = desk.disks.device(&report.name).await;
-        report.writes_wait = desk.host.holds_back(&report.name);
+        look_at_requests(&desk.host, report);
     }
     Ok(Json(reports))
 }
@@ -87,8 +90,13 @@ async fn one(State(desk): Shared, name: Named) -> Answer<VolumeReport> {
         .with_books(|books| Ok(report(books, books.volume(&name)?)));
     let mut report = found.map_err(|error: Refused| BlockStoreError::Host(error.into()))?;
     report.device = desk.disks.device(&name).await;
-    report.writes_wait = desk.host.holds_back(&name);
+    look_at_requests(&desk.host, &mut report);
     Ok(Json(report))
+}
+
+fn look_at_requests(host: &Host, report: &mut VolumeReport) {
+    report.writes_wait = host.holds_back(&report.name);
+    report.troubles = host.troubles(&report.name);
 }
 
 fn report(books: &Store, volume: &Volume) -> VolumeReport {
@@ -113,6 +121,7 @@ fn report(books: &Store, volume: &Volume) -> VolumeReport {
         standing,
         device: None,
         writes_wait: false,
+        troubles: Vec::new(),
         unsynced_blocks: unsynced,
         dirty_bytes: dirty * BLOCK_BYTES,
         flush_point: (flushed.sequence > 0).then_some(FlushPointReport {
@@ -173,6 +182,14 @@ async fn detach(State(desk): Shared, name: Named) -> Answer<()> {
     Ok(Json(desk.disks.detach(&name).await?))
 }
 
+async fn grow(State(desk): Shared, name: Named, to: Body<GrowVolume>) -> Answer<()> {
+    let (Path(name), Json(GrowVolume { bytes })) = (name?, to?);
+    // On its own, to its end: a caller that hangs up leaves no file system half grown.
+    let growth = growth::grow(desk.host, desk.disks, name, bytes);
+    let grown = tokio::spawn(growth).await.map_err(BlockStoreError::Bug)?;
+    Ok(Json(grown?))
+}
+
 async fn flush(State(desk): Shared, name: Named) -> Answer<FlushPointReport> {
     let Path(name) = name?;
     let flushed = work(&desk, move |host| {
@@ -226,6 +243,20 @@ async fn rehome(State(desk): Shared, name: Named) -> Answer<()> {
     })
     .await
     .map(Json)
+}
+
+async fn trouble(State(desk): Shared, name: Named, troubles: Body<Vec<Trouble>>) -> Answer<()> {
+    let (Path(name), Json(troubles)) = (name?, troubles?);
+    work(&desk, move |host| Ok(host.set_troubles(&name, &troubles)?))
+        .await
+        .map(Json)
+}
+
+async fn heal(State(desk): Shared, name: Named) -> Answer<()> {
+    let Path(name) = name?;
+    work(&desk, move |host| Ok(host.set_troubles(&name, &[])?))
+        .await
+        .map(Json)
 }
 
 async fn destroy(
@@ -303,7 +334,7 @@ impl From<BlockStoreError> for ApiError {
         let status = match &error {
             BlockStoreError::Host(HostError::Refused(refused)) => match refused {
                 Refused::Unknown(_) | Refused::NoFlushPoint(_) => StatusCode::NOT_FOUND,
-                Refused::Size(_) => StatusCode::UNPROCESSABLE_ENTITY,
+                Refused::Size(_) | Refused::Shrinks { .. } => StatusCode::UNPROCESSABLE_ENTITY,
                 Refused::Full(_) => StatusCode::INSUFFICIENT_STORAGE,
                 _ => StatusCode::CONFLICT,
             },

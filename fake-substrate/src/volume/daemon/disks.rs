@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
-use super::BlockStoreError;
 #[cfg(target_os = "linux")]
 use super::loops;
 use super::loops::Loop;
+use super::{BlockStoreError, growth};
 use crate::serve::chain;
 use crate::volume::VolumeName;
 #[cfg(target_os = "linux")]
@@ -58,7 +58,62 @@ impl Disks {
     /// Makes a volume a disk.
     pub(super) async fn attach(&self, volume: &VolumeName) -> Result<String, BlockStoreError> {
         let (_handle, device) = self.open(volume).await?;
+        // Best effort: with less room than there is, everything is there.
+        let devices = self.devices.lock().await;
+        if let Err(error) = self.fit(volume, &devices).await {
+            tracing::warn!(%volume, error = %chain(&error), "its file system stays smaller than its disk");
+        }
         Ok(device)
+    }
+
+    /// Makes a volume larger, and with it the disk that it is, and the file system on that.
+    pub(super) async fn grow(
+        &self,
+        volume: &VolumeName,
+        bytes: u64,
+    ) -> Result<(), BlockStoreError> {
+        let devices = self.devices.lock().await;
+        self.host.grow(volume, bytes)?;
+        #[cfg(target_os = "linux")]
+        if let Some((folder, mounted)) = &self.mount
+            && let Some(disk) = devices.now.get(volume).filter(|_| self.is_attached(volume))
+        {
+            let grown = mounted.grow(volume, bytes);
+            let grown = grown.map_err(|source| BlockStoreError::Mount {
+                path: folder.clone(),
+                source,
+            })?;
+            if let Some(file) = grown {
+                loops::grow(&disk.device, &folder.join(file), bytes).await?;
+            }
+        }
+        self.fit(volume, &devices).await
+    }
+
+    /// A power cut ends the attachment and leaves the device.
+    fn is_attached(&self, volume: &VolumeName) -> bool {
+        self.host.with_books(|books| {
+            let volume = books.volume(volume);
+            volume.is_ok_and(|volume| volume.attachment.is_some())
+        })
+    }
+
+    /// Lets the file system of a disk have all of it.
+    async fn fit(&self, volume: &VolumeName, devices: &Devices) -> Result<(), BlockStoreError> {
+        let (Some((folder, _mounted)), Some(disk)) = (
+            &self.mount,
+            devices.now.get(volume).filter(|_| self.is_attached(volume)),
+        ) else {
+            return Ok(());
+        };
+        let bytes = self.host.with_books(|books| {
+            let here = books.here(volume);
+            here.map_or(0, |here| {
+                u64::from(here.disk.current().blocks()) * BLOCK_BYTES
+            })
+        });
+        let mount_point = folder.with_file_name(format!("{volume}.growing"));
+        growth::fit(&disk.device, bytes, &mount_point).await
     }
 
     /// Makes a volume a disk; tells also which attachment that is.

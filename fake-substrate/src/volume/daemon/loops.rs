@@ -53,6 +53,32 @@ pub(super) async fn attach(file: &Path, preferred: Option<&str>) -> Result<Loop,
     }))
 }
 
+/// Lets a disk be as large as `file` is by now, which must come to `bytes`. The kernel asks the file anew,
+/// and forgets the answer when a write comes between: then it is asked again.
+pub(super) async fn grow(device: &str, file: &Path, bytes: u64) -> Result<(), CommandError> {
+    let failed = |source| CommandError::Io {
+        command: format!("losetup --set-capacity {device}"),
+        source,
+    };
+    for _try in 0..TRIES {
+        tokio::fs::metadata(file).await.map_err(failed)?;
+        losetup(["--set-capacity", device]).run(&Quiet).await?;
+        if capacity(device).await.map_err(failed)? == bytes {
+            return Ok(());
+        }
+    }
+    let why = format!("it did not become {bytes} bytes large");
+    Err(failed(io::Error::other(why)))
+}
+
+async fn capacity(device: &str) -> io::Result<u64> {
+    const SECTOR: u64 = 512;
+    let name = device.trim_start_matches("/dev/");
+    let text = tokio::fs::read_to_string(format!("/sys/class/block/{name}/size")).await?;
+    let sectors: u64 = text.trim().parse().map_err(io::Error::other)?;
+    Ok(sectors.saturating_mul(SECTOR))
+}
+
 async fn kept(device: String) -> Result<Loop, CommandError> {
     let open = File::open(&device);
     // Also without a file of ours it has to go: nobody would know of it.

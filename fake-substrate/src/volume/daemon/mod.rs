@@ -4,6 +4,7 @@
 mod api;
 mod birth;
 mod disks;
+mod growth;
 mod loops;
 
 use std::future::Future;
@@ -30,8 +31,9 @@ use disks::Disks;
 /// How often the write-behind looks; far below what it waits for.
 const TICK: Duration = Duration::from_millis(100);
 /// Collections read every root and table, so they are rare: each so many ticks, and after something
-/// was destroyed.
+/// was destroyed. While packs that are mostly dead are left the next one comes sooner.
 const TICKS_PER_COLLECTION: u32 = 3000;
+const TICKS_PER_ROUND: u32 = 100;
 const TICKS_PER_TIDY: u32 = 10;
 
 /// What the process serves, and where it keeps what.
@@ -102,6 +104,11 @@ pub enum BlockStoreError {
         "cannot make a file system on a new volume: there is no such volume now\nHINT: is it large enough for one (1 MiB), and does the image have e2fsprogs?"
     )]
     Format(#[source] CommandError),
+    /// No larger file system.
+    #[error(
+        "cannot let the file system of a volume have all of it: the volume is larger by now, its file system is as it was\nHINT: ask again, or start the machine again; the container needs SYS_RESOURCE and e2fsprogs"
+    )]
+    Fit(#[source] CommandError),
     /// Work of the host panicked.
     #[error("the store ran into a bug of its own\nHINT: its log has the place")]
     Bug(#[source] tokio::task::JoinError),
@@ -190,34 +197,51 @@ async fn write_behind(host: Arc<Host>) {
     let mut clock = tokio::time::interval(TICK);
     clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut ticks = 0u32;
+    let mut more = false;
     loop {
         clock.tick().await;
         ticks = ticks.wrapping_add(1);
         let host = Arc::clone(&host);
-        let turn = tokio::task::spawn_blocking(move || tick(&host, ticks)).await;
-        if let Err(error) = turn {
+        let turn = tokio::task::spawn_blocking(move || tick(&host, ticks, more)).await;
+        more = turn.unwrap_or_else(|error| {
             tracing::error!(%error, "a turn of the write-behind failed");
-        }
+            false
+        });
     }
 }
 
-fn tick(host: &Host, ticks: u32) {
+/// Tells whether the last collection has left something to do.
+fn tick(host: &Host, ticks: u32, more: bool) -> bool {
     let ticked = host.tick(Policy::PLATFORM, clock::unix_ms());
     for volume in &ticked.expired {
         tracing::info!(%volume, "its time has come: destroyed");
     }
+    for (volume, error) in &ticked.kept {
+        tracing::warn!(%volume, error = %chain(error), "its time has come, and it is not gone yet");
+    }
     for (volume, error) in &ticked.failed {
-        tracing::warn!(%volume, error = %chain(error), "the flush point did not move; tried again");
+        tracing::debug!(%volume, error = %chain(error), "a flush failed");
     }
     if ticks.is_multiple_of(TICKS_PER_TIDY)
         && let Err(error) = host.tidy()
     {
         tracing::warn!(error = %chain(&error), "tidying up failed; tried again");
     }
-    if !ticked.expired.is_empty() || ticks.is_multiple_of(TICKS_PER_COLLECTION) {
-        match host.collect() {
-            Ok(collected) => tracing::debug!(?collected, "collected"),
-            Err(error) => tracing::warn!(error = %chain(&error), "collecting failed; tried again"),
+    let every = match more {
+        true => TICKS_PER_ROUND,
+        false => TICKS_PER_COLLECTION,
+    };
+    if ticked.expired.is_empty() && !ticks.is_multiple_of(every) {
+        return more;
+    }
+    match host.collect() {
+        Ok(collected) => {
+            tracing::debug!(?collected, "collected");
+            collected.compacted.more
+        }
+        Err(error) => {
+            tracing::warn!(error = %chain(&error), "collecting failed; tried again");
+            false
         }
     }
 }

@@ -1,13 +1,16 @@
 //! What went wrong on a host.
 
 use std::io;
+use std::sync::Arc;
 
+use crate::volume::VolumeName;
 use crate::volume::backing::ObjectError;
 use crate::volume::store::codec::Damaged;
 use crate::volume::store::map::ObjectId;
 use crate::volume::store::pack::PackError;
 use crate::volume::store::refused::Refused;
 use crate::volume::store::slots::Full;
+use crate::volume::trouble::Requests;
 
 /// Why something was not done.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +44,9 @@ pub enum HostError {
         /// How.
         damage: Damaged,
     },
+    /// The request for a block failed, for all who waited for it.
+    #[error(transparent)]
+    Fetch(Arc<HostError>),
     /// A pack is not what was uploaded.
     #[error(transparent)]
     Pack(#[from] PackError),
@@ -53,6 +59,16 @@ pub enum HostError {
         at: u64,
         /// How.
         damage: Damaged,
+    },
+    /// It was to go wrong.
+    #[error(
+        "{on} of volume {volume} fail on purpose\nHINT: `fake-substrate fault ls` tells since when, `fault clear` ends it"
+    )]
+    InTrouble {
+        /// Which.
+        volume: VolumeName,
+        /// What was tried.
+        on: Requests,
     },
     /// Another host has taken the volume over.
     #[error(
@@ -75,8 +91,18 @@ impl HostError {
         match self {
             Self::Refused(Refused::Range { .. }) => Errno::EINVAL,
             Self::Refused(Refused::Full(_)) => Errno::ENOSPC,
+            Self::Fetch(error) => error.errno(),
             Self::Local { source, .. } => source.raw_os_error().map_or(Errno::EIO, Errno::from_raw),
             _ => Errno::EIO,
+        }
+    }
+
+    /// Whether an object is not there that the books spoke of.
+    pub(super) fn is_missing(&self) -> bool {
+        match self {
+            Self::Missing(_) => true,
+            Self::Fetch(error) => error.is_missing(),
+            _ => false,
         }
     }
 

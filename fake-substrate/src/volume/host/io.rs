@@ -1,24 +1,14 @@
 //! What a guest does to its disk: reads, writes, zeroes, flushes.
 
-use super::{Host, HostError, locked};
+use super::fetch::Attempt;
+use super::{Host, HostError};
 use crate::volume::store::map::{BLOCK, BLOCK_BYTES, BlockNo, Entry, Slot};
-use crate::volume::store::pack;
 use crate::volume::store::refused::Refused;
-use crate::volume::store::root::pack_key;
-use crate::volume::store::slots::Remote;
 use crate::volume::store::{Handle, Store};
 
-/// Blocks fetched at a time: 256 KiB around the one that is wanted.
-const FETCHED: u32 = 64;
 /// Freed slots side by side from which on the arena's file gives the space back.
 const WORTH_DISCARDING: usize = 64;
 const ZEROES: [u8; BLOCK] = [0; BLOCK];
-
-/// Something that needs a block which only object storage has.
-pub(super) enum Attempt<T> {
-    Done(T),
-    Fetch(Remote),
-}
 
 impl Host {
     /// Fills `buffer` from `offset`.
@@ -249,46 +239,6 @@ impl Host {
             .arena
             .read(run.offset, &mut buffer[run.at..run.at + run.length]);
         read.map_err(HostError::local("read", "arena"))
-    }
-
-    /// Tries until nothing is missing; what is missing is fetched without a lock on the books.
-    pub(super) fn attempt<T>(
-        &self,
-        mut attempt: impl FnMut() -> Result<Attempt<T>, HostError>,
-    ) -> Result<T, HostError> {
-        loop {
-            match attempt()? {
-                Attempt::Done(done) => return Ok(done),
-                Attempt::Fetch(remote) => self.fetch(remote)?,
-            }
-        }
-    }
-
-    /// Brings a block and its neighbours in the pack here.
-    fn fetch(&self, (pack, index): Remote) -> Result<(), HostError> {
-        let _one = locked(&self.fetching);
-        if self.books().slots.fetched((pack, index)).is_some() {
-            return Ok(());
-        }
-        let first = index - index % FETCHED;
-        let (from, length) = pack::range(first, FETCHED);
-        let bytes = self.objects.get_range(&pack_key(pack), from, length)?;
-        let bytes = bytes.ok_or_else(|| HostError::missing_pack(pack))?;
-        let contents = pack::decode_run(pack, first, &bytes)?;
-        if contents.len() <= (index - first) as usize {
-            return Err(HostError::missing_pack(pack));
-        }
-        let mut books = self.books_mut();
-        let slots = books.slots.take(contents.len())?;
-        for ((slot, content), index) in slots.into_iter().zip(contents).zip(first..) {
-            let written = self.arena.write(slot.offset(), content);
-            if let Err(error) = written.map_err(HostError::local("write", "arena")) {
-                books.slots.give_back(slot);
-                return Err(error);
-            }
-            books.slots.note_fetch((pack, index), slot);
-        }
-        Ok(())
     }
 
     /// Gives the arena's space back where much of it lies side by side.

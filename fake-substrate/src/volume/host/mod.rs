@@ -6,17 +6,22 @@
 //! nothing else.
 
 mod collect;
+mod compact;
 mod error;
+mod fetch;
 mod io;
 mod power;
 mod rehome;
 mod room;
+mod trouble;
 mod write_behind;
 
 #[cfg(test)]
 mod model_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trouble_tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -31,8 +36,10 @@ use crate::volume::store::root::root_key;
 use crate::volume::store::{Handle, Store};
 
 pub use collect::Collected;
+pub use compact::Compacted;
 pub use error::HostError;
 pub use power::PowerCut;
+pub use trouble::Held;
 pub use write_behind::{FlushPoint, Ticked};
 
 const JOURNAL: [u8; 4] = *b"BYJ1";
@@ -60,10 +67,11 @@ pub struct Host {
     journal: Mutex<Box<dyn Journal>>,
     /// How long the journal was when it was last written anew.
     checkpointed: Mutex<u64>,
-    fetching: Mutex<()>,
+    fetches: fetch::Fetches,
     arena: Box<dyn Arena>,
     objects: Arc<dyn Objects>,
     room: room::Room,
+    troubles: trouble::Troubles,
     most_at_stake: u64,
 }
 
@@ -107,10 +115,11 @@ impl Host {
             books: RwLock::new(books),
             journal: Mutex::new(journal),
             checkpointed: Mutex::new(0),
-            fetching: Mutex::new(()),
+            fetches: fetch::Fetches::default(),
             arena,
             objects,
             room: room::Room::default(),
+            troubles: trouble::Troubles::default(),
             most_at_stake: MOST_AT_STAKE,
         };
         host.checkpoint()?;
@@ -197,6 +206,15 @@ impl Host {
         self.change(&mut books, vec![record])
     }
 
+    /// Gives a volume more room, also while it is attached. Asked for what it has, it does nothing.
+    pub fn grow(&self, name: &VolumeName, bytes: u64) -> Result<(), HostError> {
+        let mut books = self.books_mut();
+        match books.grow(name, bytes)? {
+            Some(record) => self.change(&mut books, vec![record]),
+            None => Ok(()),
+        }
+    }
+
     /// Gives a finished draft its name: a volume with the draft's content appears and the draft ends, in
     /// one frame of the journal.
     pub fn publish(
@@ -253,6 +271,7 @@ impl Host {
             let record = books.destroy(name, children)?;
             self.change(&mut books, vec![record])?;
         }
+        self.forget_troubles(name);
         self.bury()
     }
 

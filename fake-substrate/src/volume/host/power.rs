@@ -1,6 +1,6 @@
 //! What a power cut does to a disk.
 
-use super::io::Attempt;
+use super::fetch::Attempt;
 use super::{Host, HostError};
 use crate::volume::VolumeName;
 use crate::volume::store::Store;

@@ -87,10 +87,10 @@ impl Host {
 
     /// The flush points that object storage has, whoever wrote them.
     pub fn roots(&self) -> Result<Vec<Root>, HostError> {
-        let keys = self.objects.list(ROOTS)?;
-        let names = keys
+        let listed = self.objects.list(ROOTS)?;
+        let names = listed
             .iter()
-            .filter_map(|key| key.strip_prefix(ROOTS)?.parse().ok());
+            .filter_map(|root| root.key.strip_prefix(ROOTS)?.parse().ok());
         let mut roots = Vec::new();
         for name in names {
             match self.root(&name) {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex};
+use std::time::Duration;
 
 use super::{Host, HostError, locked};
 use crate::volume::VolumeName;
@@ -27,6 +28,22 @@ impl Room {
     pub(super) fn look_again(&self) {
         locked(&self.waiting).changes += 1;
         self.changed.notify_all();
+    }
+
+    /// How many changes there were, for [`Self::wait_for_a_change`].
+    pub(super) fn changes(&self) -> u64 {
+        locked(&self.waiting).changes
+    }
+
+    /// Waits until there are more than were seen, or the time is up.
+    pub(super) fn wait_for_a_change(&self, seen: u64, at_most: Option<Duration>) {
+        let waiting = locked(&self.waiting);
+        let unchanged = |waiting: &mut Waiting| waiting.changes == seen;
+        // A poisoned lock is as good as another: what it guards is two numbers.
+        match at_most {
+            None => drop(self.changed.wait_while(waiting, unchanged)),
+            Some(time) => drop(self.changed.wait_timeout_while(waiting, time, unchanged)),
+        }
     }
 }
 
@@ -64,14 +81,11 @@ impl Host {
 
     fn wait(&self, handle: &Handle) -> Result<(), HostError> {
         loop {
-            let seen = locked(&self.room.waiting).changes;
+            let seen = self.room.changes();
             if self.has_room(handle)? {
                 return Ok(());
             }
-            let waiting = locked(&self.room.waiting);
-            let changed = |waiting: &mut Waiting| waiting.changes == seen;
-            // A poisoned lock is as good as another: what it guards is two numbers.
-            drop(self.room.changed.wait_while(waiting, changed));
+            self.room.wait_for_a_change(seen, None);
         }
     }
 

@@ -1,6 +1,11 @@
 //! What the model does not tell: other hosts, damage, journals that end anywhere, clones whose time
 //! has come.
 
+mod compact;
+mod fetch;
+mod growth;
+mod write_behind;
+
 use std::sync::Arc;
 
 use proptest::prelude::{any, prop, proptest};

@@ -2,6 +2,7 @@
 //! only in place of the version that this host put there last.
 
 use super::{Host, HostError, locked};
+use crate::serve::chain;
 use crate::volume::VolumeName;
 use crate::volume::backing::{ObjectError, Tag};
 use crate::volume::store::decide::Children;
@@ -31,8 +32,10 @@ pub struct Ticked {
     pub flushed: Vec<VolumeName>,
     /// Clones whose time had come.
     pub expired: Vec<VolumeName>,
-    /// What went wrong, by volume.
+    /// Volumes whose flush failed. The log has been told when that began.
     pub failed: Vec<(VolumeName, HostError)>,
+    /// Clones whose time had come and that could not be destroyed.
+    pub kept: Vec<(VolumeName, HostError)>,
 }
 
 impl Host {
@@ -63,7 +66,7 @@ impl Host {
         for volume in expired {
             match self.destroy(&volume, Children::Forbid) {
                 Ok(()) => ticked.expired.push(volume),
-                Err(error) => ticked.failed.push((volume, error)),
+                Err(error) => ticked.kept.push((volume, error)),
             }
         }
         ticked
@@ -81,10 +84,20 @@ impl Host {
         let finished = self
             .upload(job)
             .and_then(|(plan, tag)| self.commit(job, plan, tag));
-        if finished.is_err() {
-            self.books_mut().abandon_flush(job);
+        if let Err(error) = &finished {
+            self.give_up(job, error);
         }
         finished
+    }
+
+    /// Of failures in a row the first is told, and the end by [`Host::commit`].
+    fn give_up(&self, job: &Job, error: &HostError) {
+        if self.books_mut().abandon_flush(job) == Some(1) {
+            tracing::warn!(
+                volume = %job.meta.name, error = %chain(error),
+                "a flush failed: the flush point stays where it is until one gets through"
+            );
+        }
     }
 
     pub(super) fn upload(&self, job: &Job) -> Result<(Plan, Tag), HostError> {
@@ -197,8 +210,11 @@ impl Host {
         let mut books = self.books_mut();
         books.is_flushing(job)?;
         self.change(&mut books, vec![record])?;
-        books.end_flush(job);
+        let failed = books.end_flush(job);
         drop(books);
+        if let Some(failed) = failed {
+            tracing::info!(volume = %job.meta.name, failed, "the flush point moves again");
+        }
         self.room.look_again();
         Ok(point)
     }

@@ -37,7 +37,7 @@ pub enum Fate {
 
 /// The fate of every unsynced block that does not come out as it was synced.
 pub fn fates(disk: &Disk, seed: u64, tear: Tear) -> Vec<(BlockNo, Fate)> {
-    let mut dice = Dice(seed);
+    let mut dice = Dice::new(seed);
     let unsynced = disk.unsynced().iter();
     let fates = unsynced.filter_map(|(block, versions)| {
         let base = disk.synced().get(*block);
@@ -63,10 +63,17 @@ pub fn fates(disk: &Disk, seed: u64, tear: Tear) -> Vec<(BlockNo, Fate)> {
 
 /// SplitMix64: small, and the same everywhere for ever, so that a seed from a log can be played
 /// again.
-struct Dice(u64);
+#[derive(Debug)]
+pub struct Dice(u64);
 
 impl Dice {
-    fn below(&mut self, limit: usize) -> usize {
+    /// The throws of that seed, from the first one.
+    pub const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The next throw: 0 up to, and not including, the limit.
+    pub fn below(&mut self, limit: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -41,11 +41,9 @@ impl Store {
     /// A volume of zeroes.
     pub fn create(&self, new: NewVolume, now_ms: u64) -> Result<Record, Refused> {
         self.is_free(&new.name)?;
-        let blocks = u32::try_from(new.bytes / BLOCK_BYTES).ok();
-        let blocks = blocks.filter(|blocks| *blocks > 0 && new.bytes.is_multiple_of(BLOCK_BYTES));
         let meta = Meta {
             name: new.name,
-            blocks: blocks.ok_or(Refused::Size(new.bytes))?,
+            blocks: blocks_of(new.bytes)?,
             ephemeral: new.ephemeral,
             parent: None,
             created_ms: now_ms,
@@ -85,6 +83,27 @@ impl Store {
             parent: parent.clone(),
             unsynced: here.disk.pending(),
         })
+    }
+
+    /// More room for a volume; `None` when it has as much already.
+    pub fn grow(&self, volume: &VolumeName, bytes: u64) -> Result<Option<Record>, Refused> {
+        let here = self.here(volume)?;
+        if here.fenced {
+            return Err(Refused::Fenced(volume.clone()));
+        }
+        let blocks = blocks_of(bytes)?;
+        let has = here.disk.current().blocks();
+        if blocks < has {
+            return Err(Refused::Shrinks {
+                volume: volume.clone(),
+                has: u64::from(has) * BLOCK_BYTES,
+                wanted: bytes,
+            });
+        }
+        Ok((blocks > has).then(|| Record::Grown {
+            volume: volume.clone(),
+            blocks,
+        }))
     }
 
     /// A guest's FLUSH. `None` when there is nothing to make durable.
@@ -162,6 +181,12 @@ impl Store {
             root: !known.meta.ephemeral && !fenced,
         })
     }
+}
+
+fn blocks_of(bytes: u64) -> Result<u32, Refused> {
+    let blocks = u32::try_from(bytes / BLOCK_BYTES).ok();
+    let blocks = blocks.filter(|blocks| *blocks > 0 && bytes.is_multiple_of(BLOCK_BYTES));
+    blocks.ok_or(Refused::Size(bytes))
 }
 
 /// Before any flush and any rehome.

@@ -70,6 +70,13 @@ impl Disk {
         self.dirty += blocks;
     }
 
+    /// Lets it have so many blocks. Object storage has yet to hear of it.
+    pub fn grow(&mut self, blocks: u32) {
+        self.current.grow(blocks);
+        self.synced.grow(blocks);
+        self.dirty += 1;
+    }
+
     /// A completed write, in the volatile cache. A slot must be new.
     pub fn write(&mut self, block: BlockNo, entry: Entry) {
         self.current.set(block, entry);
@@ -137,6 +144,13 @@ impl Disk {
             self.synced.set(*block, *entry);
         }
         self.current = self.synced.clone();
+    }
+
+    /// Changes how the same content is mentioned. What the cache has was written here, so object storage is
+    /// not where it is looked for.
+    pub fn rename(&mut self, mut rename: impl FnMut(&mut BlockMap)) {
+        rename(&mut self.current);
+        rename(&mut self.synced);
     }
 
     /// The guest cannot get at `before` any more; `after` is what it has in its place.

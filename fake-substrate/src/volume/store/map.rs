@@ -101,6 +101,13 @@ impl BlockMap {
         self.blocks
     }
 
+    /// Lets the volume have so many blocks. New ones are holes; it never gets smaller.
+    pub fn grow(&mut self, blocks: u32) {
+        self.blocks = self.blocks.max(blocks);
+        let leaves = (self.blocks as usize).div_ceil(LEAF_BLOCKS);
+        self.root.resize(leaves.div_ceil(NODE_LEAVES), None);
+    }
+
     /// Where a block is. Beyond the end is a hole: the fronts refuse such a request before.
     pub fn get(&self, block: BlockNo) -> Entry {
         let (node, leaf, at) = split(block);
@@ -149,6 +156,14 @@ impl BlockMap {
         let number = number as usize;
         let node = self.root.get(number / NODE_LEAVES)?.as_ref()?;
         node[number % NODE_LEAVES].as_ref()
+    }
+
+    /// Makes holes of a leaf.
+    pub fn forget_leaf(&mut self, number: LeafNo) {
+        let number = number as usize;
+        if let Some(Some(node)) = self.root.get_mut(number / NODE_LEAVES) {
+            Arc::make_mut(node)[number % NODE_LEAVES] = None;
+        }
     }
 
     /// Puts a whole leaf, shared with whoever holds it. `false` when the volume ends before it.
@@ -201,6 +216,24 @@ mod tests {
     fn a_map_of_holes_has_no_leaves_and_an_entry_fits_16_bytes() {
         assert_eq!(BlockMap::new(BIG).leaves().count(), 0);
         assert_eq!(size_of::<Entry>(), 16);
+    }
+
+    #[test]
+    fn a_map_that_grows_keeps_what_it_has_and_its_snapshots_keep_their_size() {
+        let mut map = BlockMap::new(10);
+        map.set(9, Entry::Local(Slot(1)));
+        let snapshot = map.clone();
+        map.grow(BIG);
+        map.set(BIG - 1, Entry::Local(Slot(2)));
+        assert_eq!(map.get(9), Entry::Local(Slot(1)));
+        assert_eq!(map.get(10), Entry::Hole);
+        assert_eq!(map.get(BIG - 1), Entry::Local(Slot(2)));
+        assert_eq!(
+            (snapshot.blocks(), snapshot.get(BIG - 1)),
+            (10, Entry::Hole)
+        );
+        map.grow(10);
+        assert_eq!(map.blocks(), BIG);
     }
 
     #[test]

@@ -30,6 +30,7 @@
 //!   other volume needs at the next collection.
 
 pub mod codec;
+pub mod compact;
 pub mod cut;
 pub mod disk;
 pub mod flush;
@@ -39,6 +40,7 @@ pub mod record;
 pub mod refused;
 pub mod root;
 pub mod slots;
+pub mod trouble;
 
 pub mod decide;
 mod replay;
@@ -53,6 +55,7 @@ use map::{BlockMap, BlockNo, Entry, Leaf, ObjectId, Slot};
 use record::{Flushed, Meta};
 use refused::Refused;
 use slots::Slots;
+use trouble::Trouble;
 
 /// One attachment of one volume: a power cut, a detach, a loss or a rehome ends it, and what still
 /// writes through it is refused.
@@ -75,6 +78,8 @@ pub struct Volume {
     pub attachment: Option<u64>,
     /// When the write-behind first saw it dirty.
     dirty_since_ms: Option<u64>,
+    /// Whether its last flush failed, and how many before.
+    trouble: Option<Trouble>,
 }
 
 /// Where a volume's content is.
@@ -298,24 +303,37 @@ impl Store {
         }
     }
 
-    /// A flush that came to nothing.
-    pub fn abandon_flush(&mut self, job: &Job) {
+    /// A flush that came to nothing. Tells how many of the volume's did in a row, `None` when none will be
+    /// tried again.
+    pub fn abandon_flush(&mut self, job: &Job) -> Option<u32> {
         // The volume may be gone or another's by now; then there is nothing to take back.
-        if let Ok(here) = self.here_mut(&job.meta.name) {
-            here.flushing = None;
-            here.disk.add_dirty(job.dirty.max(1));
+        let here = self.here_mut(&job.meta.name).ok()?;
+        here.flushing = None;
+        here.disk.add_dirty(job.dirty.max(1));
+        if here.fenced {
+            return None;
         }
+        let trouble = &mut self.volume_mut(&job.meta.name).ok()?.trouble;
+        Some(trouble.get_or_insert_default().again())
     }
 
-    /// A flush whose record was applied: later ones compare with its snapshot.
-    pub fn end_flush(&mut self, job: &Job) {
-        if let Ok(here) = self.here_mut(&job.meta.name) {
-            here.flushing = None;
-            here.base = Some(job.map.clone());
-        }
+    /// A flush whose record was applied: later ones compare with its snapshot. Tells how many had failed
+    /// before it, if any had.
+    pub fn end_flush(&mut self, job: &Job) -> Option<u32> {
+        let here = self.here_mut(&job.meta.name).ok()?;
+        here.flushing = None;
+        here.base = Some(job.map.clone());
+        let trouble = self.volume_mut(&job.meta.name).ok()?.trouble.take();
+        trouble.map(Trouble::failed)
     }
 
-    /// Volumes whose write-behind is due.
+    /// Whether its last flush failed.
+    pub fn is_in_trouble(&self, name: &VolumeName) -> bool {
+        self.volume(name)
+            .is_ok_and(|volume| volume.trouble.is_some())
+    }
+
+    /// Volumes whose write-behind is due. One whose last flush failed waits the longer the more often it did.
     pub fn due(&mut self, policy: flush::Policy, now_ms: u64) -> Vec<VolumeName> {
         let mut due = Vec::new();
         for volume in self.volumes.values_mut() {
@@ -327,7 +345,11 @@ impl Store {
                 continue;
             }
             let since = *volume.dirty_since_ms.get_or_insert(now_ms);
-            if policy.is_due(dirty, since, now_ms) {
+            let is_due = match &mut volume.trouble {
+                Some(trouble) => trouble.is_due(now_ms),
+                None => policy.is_due(dirty, since, now_ms),
+            };
+            if is_due {
                 due.push(volume.meta.name.clone());
             }
         }
@@ -354,12 +376,8 @@ impl Store {
                     Standing::Elsewhere(_) => None,
                 })
         };
-        let maps = heres().flat_map(|here| {
-            let flushing = here.flushing.as_ref().map(|(map, _dirty)| map);
-            let snapshots = here.base.iter().chain(flushing);
-            snapshots.chain([here.disk.current(), here.disk.synced()])
-        });
-        let versions = heres().flat_map(|here| here.disk.unsynced().values().flatten().copied());
+        let maps = heres().flat_map(|here| here.maps());
+        let versions = heres().flat_map(|here| here.versions());
         self.slots.sweep(maps, versions)
     }
 
@@ -370,17 +388,11 @@ impl Store {
             let Standing::Here(here) = &volume.standing else {
                 continue;
             };
-            let maps = [here.disk.current(), here.disk.synced()].into_iter();
-            let flushing = here.flushing.as_ref().map(|(map, _dirty)| map);
-            for map in maps.chain(&here.base).chain(flushing) {
+            for map in here.maps() {
                 packs.extend(self.slots.packs_of(map));
             }
-            let versions = here.disk.unsynced().values().flatten();
-            packs.extend(versions.filter_map(|version| match version {
-                Entry::Packed(pack, _index) => Some(*pack),
-                Entry::Local(slot) => self.slots.remote(*slot).map(|(pack, _index)| pack),
-                Entry::Hole => None,
-            }));
+            let versions = here.versions();
+            packs.extend(versions.filter_map(|version| Some(self.slots.place_of(version)?.0)));
         }
         packs
     }

@@ -109,6 +109,11 @@ pub fn range(first: u32, blocks: u32) -> (u64, u64) {
     )
 }
 
+/// How many blocks a pack of so many bytes has.
+pub fn blocks_of(bytes: u64) -> u64 {
+    bytes.saturating_sub(HEAD as u64) / STRIDE as u64
+}
+
 /// Every block of a whole pack.
 pub fn decode(id: ObjectId, bytes: &[u8]) -> Result<Vec<&Content>, PackError> {
     let Some((start, rest)) = bytes.split_first_chunk::<HEAD>() else {

@@ -109,6 +109,15 @@ pub enum Record {
     },
     /// These slots are in object storage, whatever happened to the flush that uploaded them.
     Uploads(Vec<(Slot, Remote)>),
+    /// Blocks were uploaded once more, into packs that are less dead.
+    Moved {
+        /// From where to where.
+        moves: Vec<(Remote, Remote)>,
+        /// Slots that hold them, and where that is in object storage now.
+        slots: Vec<(Slot, Remote)>,
+        /// Leaves with blocks that are not on this host.
+        leaves: Vec<(VolumeName, LeafNo)>,
+    },
     /// Another host has the volume now.
     Fenced {
         /// Which.
@@ -130,5 +139,12 @@ pub enum Record {
     Buried {
         /// Which.
         volume: VolumeName,
+    },
+    /// The volume has more blocks than before.
+    Grown {
+        /// Which.
+        volume: VolumeName,
+        /// How many it has now.
+        blocks: u32,
     },
 }

@@ -22,6 +22,18 @@ pub enum Refused {
         "{0} bytes is no size for a volume\nHINT: give a multiple of 4096, at least 4096 and at most {LARGEST_BYTES}"
     )]
     Size(u64),
+    /// Less than it has.
+    #[error(
+        "volume {volume} has {has} bytes and is not made smaller: {wanted} were asked for\nHINT: a file system needs its end; a new machine with a smaller volume can take a dump of this one"
+    )]
+    Shrinks {
+        /// Which.
+        volume: VolumeName,
+        /// What it has.
+        has: u64,
+        /// What was asked for.
+        wanted: u64,
+    },
     /// It has forks.
     #[error(
         "volume {volume} has children: {}\nHINT: destroy them first, or say that children are kept; they lose nothing by it",

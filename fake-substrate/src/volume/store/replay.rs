@@ -90,6 +90,11 @@ impl Store {
                     self.slots.note_upload(slot, remote);
                 }
             }
+            Record::Moved {
+                moves,
+                slots,
+                leaves,
+            } => self.apply_moved(&moves.into_iter().collect(), slots, leaves)?,
             Record::Fenced { volume } => self.here_mut(&volume)?.fenced = true,
             Record::Lost { volume } => {
                 let known = self.volume_mut(&volume)?;
@@ -104,6 +109,10 @@ impl Store {
             Record::Buried { volume } => {
                 self.doomed.remove(&volume);
             }
+            Record::Grown { volume, blocks } => {
+                self.volume_mut(&volume)?.meta.blocks = blocks;
+                self.here_mut(&volume)?.disk.grow(blocks);
+            }
         }
         Ok(())
     }
@@ -115,6 +124,7 @@ impl Store {
             standing,
             attachment: None,
             dirty_since_ms: None,
+            trouble: None,
         };
         self.volumes.insert(name, volume);
     }

@@ -77,6 +77,15 @@ impl Slots {
         self.uploaded.get(&slot).copied()
     }
 
+    /// Where a block is in object storage, if it is.
+    pub fn place_of(&self, entry: Entry) -> Option<Remote> {
+        match entry {
+            Entry::Hole => None,
+            Entry::Local(slot) => self.remote(slot),
+            Entry::Packed(pack, index) => Some((pack, index)),
+        }
+    }
+
     /// Notes that a slot's content is in object storage now.
     pub fn note_upload(&mut self, slot: Slot, remote: Remote) {
         self.uploaded.insert(slot, remote);
@@ -101,6 +110,13 @@ impl Slots {
         }
         self.fetched.insert(remote, slot);
         true
+    }
+
+    /// What was fetched under one name is known by another.
+    pub fn rename_fetched(&mut self, from: Remote, to: Remote) {
+        if let Some(slot) = self.fetched.remove(&from) {
+            self.fetched.insert(to, slot);
+        }
     }
 
     /// Every slot below the highest one that nobody uses, in order.
@@ -155,11 +171,7 @@ impl Slots {
     pub fn packs_of(&self, map: &BlockMap) -> BTreeSet<ObjectId> {
         let entries = map.leaves().flat_map(|(_number, leaf)| leaf.iter());
         entries
-            .filter_map(|entry| match entry {
-                Entry::Hole => None,
-                Entry::Local(slot) => self.remote(*slot).map(|(pack, _index)| pack),
-                Entry::Packed(pack, _index) => Some(*pack),
-            })
+            .filter_map(|entry| Some(self.place_of(*entry)?.0))
             .collect()
     }
 }

@@ -14,6 +14,7 @@ use super::super::host::{Host, HostError};
 use super::super::store::Handle;
 use super::super::store::map::BLOCK_BYTES;
 use crate::volume::VolumeName;
+use crate::volume::trouble::Requests;
 use wire::{Answer, ClientOption, Command, Incoming};
 
 /// Longer options are nobody's export name.
@@ -171,6 +172,7 @@ fn perform(
         fua,
         ..
     } = request;
+    in_trouble(host, handle, request).map_err(|error| errno(handle, &error))?;
     let done = match request.command {
         Command::Read => {
             host.read(handle, offset, &mut data)
@@ -184,6 +186,24 @@ fn perform(
     };
     done.map(|()| Vec::new())
         .map_err(|error| errno(handle, &error))
+}
+
+/// What is the matter with the disk on purpose, before anything is done.
+fn in_trouble(host: &Host, handle: &Handle, request: Incoming) -> Result<(), HostError> {
+    let kind = match request.command {
+        Command::Read => Some(Requests::Reads),
+        Command::Write | Command::Trim | Command::WriteZeroes => Some(Requests::Writes),
+        Command::Flush => Some(Requests::Flushes),
+        Command::Disconnect | Command::Unknown => None,
+    };
+    for on in kind
+        .into_iter()
+        .chain(request.fua.then_some(Requests::Flushes))
+    {
+        let held = host.strike(handle, on)?;
+        host.hold(handle, held)?;
+    }
+    Ok(())
 }
 
 fn errno(handle: &Handle, error: &HostError) -> u32 {

@@ -10,6 +10,7 @@ use crate::volume::backing::memory::{MemoryArena, MemoryJournal, MemoryObjects};
 use crate::volume::host::Host;
 use crate::volume::store::cut::Tear;
 use crate::volume::store::decide::NewVolume;
+use crate::volume::trouble::{Requests, Trouble, Verdict};
 
 const FLUSH: u16 = 3;
 const TRIM: u16 = 4;
@@ -185,5 +186,33 @@ fn a_request_outside_the_volume_is_an_error_and_the_connection_goes_on() {
     assert_eq!(client.request(0, false, 0, 33 << 20, &[]), 22);
     assert_eq!(client.request(9, false, 0, 0, &[]), 22);
     client.write(0, 1, false);
+    client.disconnect();
+}
+
+#[test]
+fn a_disk_in_trouble_answers_with_errors_and_nothing_of_it_is_done() {
+    let host = host();
+    let volume = "db".parse().unwrap();
+    let mut client = Client::go(&host, "db");
+    client.write(0, 1, false);
+    for (on, kind, fua) in [
+        (Requests::Reads, 0, false),
+        (Requests::Writes, 1, false),
+        (Requests::Writes, TRIM, false),
+        (Requests::Flushes, FLUSH, false),
+        (Requests::Flushes, 1, true),
+    ] {
+        let trouble = Trouble::new(on, Verdict::Fail);
+        host.set_troubles(&volume, &[trouble]).unwrap();
+        let data: &[u8] = if kind == 1 { &[9; 4096] } else { &[] };
+        let length = if kind == FLUSH { 0 } else { 4096 };
+        assert_eq!(client.request(kind, fua, 0, length, data), 5, "{on} {kind}");
+        host.set_troubles(&volume, &[]).unwrap();
+        assert_eq!(client.read(0), 1, "{on} {kind}");
+    }
+    let late = Trouble::new(Requests::Reads, Verdict::Delay { ms: 1 });
+    host.set_troubles(&volume, &[late]).unwrap();
+    assert_eq!(client.read(0), 1);
+    assert_eq!(host.troubles(&volume)[0].struck, 1);
     client.disconnect();
 }

@@ -23,10 +23,12 @@ pub(super) enum Event {
     Rehome(usize),
     Destroy(usize, bool),
     Collect,
+    Compact,
     Sweep,
     Checkpoint,
     Restart,
     Break(usize, bool),
+    Grow(usize, u64),
 }
 
 /// Sectors of neighbouring blocks.
@@ -85,9 +87,11 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
         4 => which().prop_map(Event::Rehome),
         2 => (which(), flag()).prop_map(|(v, k)| Event::Destroy(v, k)),
         2 => Just(Event::Collect),
+        3 => Just(Event::Compact),
         3 => Just(Event::Sweep),
         1 => Just(Event::Checkpoint),
         2 => Just(Event::Restart),
         2 => (0..3usize, flag()).prop_map(|(p, l)| Event::Break(p, l)),
+        2 => (which(), 0..4u64).prop_map(|(v, l)| Event::Grow(v, l)),
     ]
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{State, Story, name};
 use crate::volume::host::HostError;
 use crate::volume::store::flush::{Job, Plan, Policy};
+use crate::volume::store::trouble::LONGEST_MS;
 
 /// A flush on its way, and what it took a snapshot of.
 pub(super) struct Flight {
@@ -94,17 +95,21 @@ impl Story {
         }
     }
 
-    /// The promise of the write-behind: 5 s later object storage has what was acknowledged now.
+    /// The promise of the write-behind: 5 s later object storage has what was acknowledged now. Of a volume
+    /// whose flushes have failed it has it when the longest wait is over.
     pub(super) fn write_behind(&mut self) {
-        let mut ticked = self.host.tick(Policy::PLATFORM, self.now_ms);
-        self.now_ms += Policy::PLATFORM.after_ms;
-        let later = self.host.tick(Policy::PLATFORM, self.now_ms);
-        ticked.failed.extend(later.failed);
+        let in_trouble = |volume: &usize| self.host.books().is_in_trouble(&name(*volume));
+        let mut waits = vec![0, Policy::PLATFORM.after_ms];
+        waits.extend(self.promises.keys().any(in_trouble).then_some(LONGEST_MS));
+        let mut failed = BTreeMap::new();
+        for wait in waits {
+            self.now_ms += wait;
+            failed.extend(self.host.tick(Policy::PLATFORM, self.now_ms).failed);
+        }
         let in_flight = self.flight.as_ref();
         // A flush of a volume that was lost or destroyed meanwhile is in nobody's way.
         let in_flight = in_flight.filter(|f| self.host.books().is_flushing(&f.job).is_ok());
         let in_flight = in_flight.map(|flight| flight.volume);
-        let failed: BTreeMap<_, _> = ticked.failed.into_iter().collect();
         for (volume, promise) in &mut self.promises {
             let Some(local) = &promise.here else { continue };
             if promise.ephemeral || in_flight == Some(*volume) {

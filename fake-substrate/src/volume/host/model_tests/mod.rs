@@ -14,6 +14,7 @@ use super::{Host, HostError, NewFork};
 use crate::volume::VolumeName;
 use crate::volume::backing::memory::{Fault, MemoryArena, MemoryJournal, MemoryObjects};
 use crate::volume::store::Handle;
+use crate::volume::store::compact::Policy;
 use crate::volume::store::cut::Tear;
 use crate::volume::store::decide::{Children, NewVolume};
 use crate::volume::store::map::{BLOCK, BLOCK_BYTES};
@@ -32,6 +33,13 @@ const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 const MOST_AT_STAKE: u64 = 12;
 /// A write that begins below the bound may end above it.
 const LONGEST_WRITE: u64 = 3;
+
+/// Stories are short and packs small: whatever is live is rewritten, so that all of it is tried.
+const EAGER: Policy = Policy {
+    live_percent: 101,
+    packs: 4,
+    blocks: 8,
+};
 
 /// One number per sector: which write it shows. 0 is a sector that nobody wrote.
 type Content = [u32; SECTORS];
@@ -120,7 +128,10 @@ impl Story {
                 // A deletion that is refused is tried again by the next one.
                 self.host.collect().ok();
             }
-            Event::Collect => {}
+            Event::Compact if self.flight.is_none() => {
+                self.host.collect_and_compact(EAGER).ok();
+            }
+            Event::Collect | Event::Compact => {}
             Event::Sweep => {
                 let dead = self.host.books_mut().sweep();
                 for slot in dead {
@@ -131,6 +142,12 @@ impl Story {
             }
             Event::Checkpoint => self.host.checkpoint().unwrap(),
             Event::Restart => self.restart(),
+            // Some of these are leaves more, and those that are less than before must be refused.
+            Event::Grow(volume, leaves) => {
+                let bytes = (600 + leaves * 512) * BLOCK_BYTES;
+                let grown = self.host.grow(&name(volume), bytes);
+                assert!(grown.is_err() || self.local(volume).is_some());
+            }
             Event::Break(prefix, lose_reply) => {
                 let prefix = ["packs/", "tables/", "roots/"][prefix];
                 let fault = match lose_reply {

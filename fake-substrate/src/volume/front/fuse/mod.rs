@@ -8,23 +8,28 @@
 //! - A block device's FLUSH reaches us as fsync, FUA as a write and an fsync, a discard as
 //!   fallocate.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod files;
+
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use fuser::{
-    BackgroundSession, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags,
-    Generation, INodeNo, InitFlags, KernelConfig, LockOwner, MountOption, OpenFlags, ReplyAttr,
-    ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyWrite, Request, Session,
-    WriteFlags,
+    Config, Errno, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, InitFlags,
+    KernelConfig, LockOwner, MountOption, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory,
+    ReplyEmpty, ReplyEntry, ReplyOpen, ReplyWrite, Request, Session, WriteFlags,
 };
 
-use crate::volume::host::{Host, HostError};
+use crate::volume::host::{Held, Host, HostError};
 use crate::volume::store::Handle;
 use crate::volume::store::map::BLOCK_BYTES;
+use crate::volume::trouble::Requests;
+use files::{Files, attributes};
+
+pub use files::{Mounted, file_name};
 
 /// The largest request: what the kernel sends in one piece by default.
 const LARGEST: u32 = 1 << 20;
@@ -33,29 +38,8 @@ const MOST_OPEN: u16 = 4096;
 const PUNCH_HOLE: i32 = 0x02;
 const ZERO_RANGE: i32 = 0x10;
 const KEEP_SIZE: i32 = 0x01;
-/// Attributes never change behind the kernel's back: a volume keeps its size.
+/// Attributes change behind the kernel's back only when a volume grows, and then it is told.
 const FOR_EVER: Duration = Duration::from_secs(3600);
-
-/// The mount; dropping it unmounts.
-#[derive(Debug)]
-pub struct Mounted {
-    session: BackgroundSession,
-    files: Files,
-}
-
-#[derive(Debug, Clone, Default)]
-struct Files(Arc<Mutex<BTreeMap<u64, (Handle, u64)>>>);
-
-impl Files {
-    fn with<T>(&self, look: impl FnOnce(&mut BTreeMap<u64, (Handle, u64)>) -> T) -> T {
-        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// The file of an attachment.
-pub fn file_name(handle: &Handle) -> String {
-    format!("{}.{}", handle.volume, handle.attachment)
-}
 
 /// Mounts the host's volumes at `folder`.
 pub fn mount(host: Arc<Host>, folder: &Path) -> io::Result<Mounted> {
@@ -76,26 +60,6 @@ pub fn mount(host: Arc<Host>, folder: &Path) -> io::Result<Mounted> {
     };
     let session = Session::new(front, folder, &config)?.spawn()?;
     Ok(Mounted { session, files })
-}
-
-impl Mounted {
-    /// Shows a file for an attachment of a volume of `bytes`.
-    pub fn show(&self, handle: &Handle, bytes: u64) {
-        let inode = INodeNo::ROOT.0 + handle.attachment;
-        self.files
-            .with(|files| files.insert(inode, (handle.clone(), bytes)));
-    }
-
-    /// Forgets the files of a volume. Who has one open keeps it, and gets errors.
-    pub fn hide(&self, volume: &crate::volume::VolumeName) {
-        self.files
-            .with(|files| files.retain(|_inode, (handle, _)| handle.volume != *volume));
-    }
-
-    /// Unmounts. Fails while a loop device still has a file.
-    pub fn unmount(self) -> io::Result<()> {
-        self.session.umount_and_join()
-    }
 }
 
 /// Clones are the same front.
@@ -122,7 +86,9 @@ impl Front {
         let (handle, _bytes) = self.file(inode)?;
         work(&handle).map_err(|error| {
             let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-            if told.insert(handle.attachment) {
+            // What fails on purpose was told when that began.
+            let on_purpose = matches!(error, HostError::InTrouble { .. });
+            if !on_purpose && told.insert(handle.attachment) {
                 tracing::warn!(
                     volume = %handle.volume, attachment = handle.attachment, what,
                     error = %crate::serve::chain(&error),
@@ -135,8 +101,16 @@ impl Front {
 }
 
 impl Front {
-    fn write_now(&self, inode: INodeNo, offset: u64, data: &[u8], reply: ReplyWrite) {
+    fn write_now(
+        &self,
+        inode: INodeNo,
+        offset: u64,
+        data: &[u8],
+        held: Option<Held>,
+        reply: ReplyWrite,
+    ) {
         match self.answer(inode, "write", |handle| {
+            self.host.hold(handle, held)?;
             self.host.write(handle, offset, data, false)
         }) {
             Ok(()) => reply.written(u32::try_from(data.len()).unwrap_or(u32::MAX)),
@@ -144,7 +118,38 @@ impl Front {
         }
     }
 
-    /// What waits for object storage does so on a thread of its own, or it would hold up every disk of
+    /// Does what has no answer but that it is done, after it was held.
+    fn finish(
+        &self,
+        inode: INodeNo,
+        what: &'static str,
+        held: Option<Held>,
+        work: impl FnOnce(&Host, &Handle) -> Result<(), HostError>,
+        reply: ReplyEmpty,
+    ) {
+        let done = self.answer(inode, what, |handle| {
+            self.host.hold(handle, held)?;
+            work(&self.host, handle)
+        });
+        match done {
+            Ok(()) => reply.ok(),
+            Err(error) => reply.error(error),
+        }
+    }
+
+    /// Whether a write, or what zeroes a range, is held on purpose, and whether there is room for it now.
+    fn ask_to_write(
+        &self,
+        inode: INodeNo,
+        what: &'static str,
+    ) -> Result<(Option<Held>, bool), Errno> {
+        self.answer(inode, what, |handle| {
+            let held = self.host.strike(handle, Requests::Writes)?;
+            Ok((held, self.host.has_room(handle)?))
+        })
+    }
+
+    /// What waits, for object storage or on purpose, does so on a thread of its own, or it would hold up every disk of
     /// this host. How many there are is bounded by how many requests a kernel has open.
     fn aside(&self, work: impl FnOnce(Self) + Send + 'static) {
         let front = self.clone();
@@ -154,30 +159,6 @@ impl Front {
 
 fn is_whole(bytes: u64) -> bool {
     bytes.is_multiple_of(BLOCK_BYTES)
-}
-
-fn attributes(inode: INodeNo, kind: FileType, bytes: u64) -> FileAttr {
-    FileAttr {
-        ino: inode,
-        size: bytes,
-        blocks: bytes / 512,
-        atime: UNIX_EPOCH,
-        mtime: UNIX_EPOCH,
-        ctime: UNIX_EPOCH,
-        crtime: UNIX_EPOCH,
-        kind,
-        perm: if kind == FileType::Directory {
-            0o700
-        } else {
-            0o600
-        },
-        nlink: 1,
-        uid: 0,
-        gid: 0,
-        rdev: 0,
-        blksize: u32::try_from(BLOCK_BYTES).unwrap_or(4096),
-        flags: 0,
-    }
 }
 
 impl Filesystem for Front {
@@ -277,13 +258,18 @@ impl Filesystem for Front {
             Err(error) => return reply.error(error),
         };
         let mut buffer = vec![0; usize::try_from(size).unwrap_or_default()];
-        let here = self.answer(inode, "read", |handle| {
-            self.host.read_here(handle, offset, &mut buffer)
+        let now = self.answer(inode, "read", |handle| {
+            let held = self.host.strike(handle, Requests::Reads)?;
+            let here = held.is_none() && self.host.read_here(handle, offset, &mut buffer)?;
+            Ok((held, here))
         });
-        match here {
-            Ok(true) => reply.data(&buffer),
-            Ok(false) => self.aside(move |front| {
-                let read = |handle: &Handle| front.host.read(handle, offset, &mut buffer);
+        match now {
+            Ok((_, true)) => reply.data(&buffer),
+            Ok((held, false)) => self.aside(move |front| {
+                let read = |handle: &Handle| {
+                    front.host.hold(handle, held)?;
+                    front.host.read(handle, offset, &mut buffer)
+                };
                 match front.answer(inode, "read", read) {
                     Ok(()) => reply.data(&buffer),
                     Err(error) => reply.error(error),
@@ -305,14 +291,14 @@ impl Filesystem for Front {
         _owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        match self.answer(inode, "write", |handle| self.host.has_room(handle)) {
+        match self.ask_to_write(inode, "write") {
             // A part of a block keeps the rest of it, which may have to be fetched.
-            Ok(true) if is_whole(offset) && is_whole(data.len() as u64) => {
-                self.write_now(inode, offset, data, reply);
+            Ok((None, true)) if is_whole(offset) && is_whole(data.len() as u64) => {
+                self.write_now(inode, offset, data, None, reply);
             }
-            Ok(_) => {
+            Ok((held, _)) => {
                 let data = data.to_vec();
-                self.aside(move |front| front.write_now(inode, offset, &data, reply));
+                self.aside(move |front| front.write_now(inode, offset, &data, held, reply));
             }
             Err(error) => reply.error(error),
         }
@@ -326,8 +312,12 @@ impl Filesystem for Front {
         _datasync: bool,
         reply: ReplyEmpty,
     ) {
-        match self.answer(inode, "flush", |handle| self.host.flush(handle)) {
-            Ok(()) => reply.ok(),
+        let strike = |handle: &Handle| self.host.strike(handle, Requests::Flushes);
+        match self.answer(inode, "flush", strike) {
+            Ok(None) => self.finish(inode, "flush", None, Host::flush, reply),
+            Ok(held) => {
+                self.aside(move |front| front.finish(inode, "flush", held, Host::flush, reply));
+            }
             Err(error) => reply.error(error),
         }
     }
@@ -357,16 +347,13 @@ impl Filesystem for Front {
         if ![PUNCH_HOLE | KEEP_SIZE, ZERO_RANGE | KEEP_SIZE, ZERO_RANGE].contains(&mode) {
             return reply.error(Errno::EOPNOTSUPP);
         }
-        let discard = move |front: Self| {
-            let zero = |handle: &Handle| front.host.zero(handle, offset, length, false);
-            match front.answer(inode, "discard", zero) {
-                Ok(()) => reply.ok(),
-                Err(error) => reply.error(error),
+        let zero = move |host: &Host, handle: &Handle| host.zero(handle, offset, length, false);
+        match self.ask_to_write(inode, "discard") {
+            Ok((None, true)) => self.finish(inode, "discard", None, zero, reply),
+            Ok((held, _)) => {
+                self.aside(move |front| front.finish(inode, "discard", held, zero, reply));
             }
-        };
-        match self.answer(inode, "discard", |handle| self.host.has_room(handle)) {
-            Ok(true) => discard(self.clone()),
-            Ok(false) | Err(_) => self.aside(discard),
+            Err(error) => reply.error(error),
         }
     }
 }
