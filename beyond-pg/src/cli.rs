@@ -1,4 +1,5 @@
-//! The command line: `supervisor | boot [--plan] | archive %p %f`.
+//! The command line: `supervisor | boot [--plan] | archive %p %f | restore %f %p |
+//! restore-window`.
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -39,6 +40,20 @@ pub(crate) enum Command {
         path: PathBuf,
         /// Its name (%f).
         name: String,
+    },
+    /// Put one WAL file of the archive in place; Postgres calls this (restore_command). Exits with 1 when
+    /// the archive has no such file, and with 200 when that could not be found out.
+    Restore {
+        /// Its name (%f).
+        name: String,
+        /// Where to put it, relative to PGDATA (%p).
+        path: PathBuf,
+    },
+    /// Print from where to where this volume can be restored. Reads; to be run as the OS user postgres.
+    RestoreWindow {
+        /// For a program.
+        #[arg(long)]
+        json: bool,
     },
 }
 

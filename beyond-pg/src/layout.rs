@@ -103,6 +103,11 @@ impl Layout {
         self.beyond_dir().join("forked-from.json")
     }
 
+    /// The restore that this volume has behind it.
+    pub(crate) fn restored(&self) -> PathBuf {
+        self.beyond_dir().join("restored.json")
+    }
+
     /// Makes Postgres recover onto a timeline of its own, and is gone when it has.
     pub(crate) fn recovery_signal(&self) -> PathBuf {
         self.pgdata().join("recovery.signal")
@@ -116,6 +121,11 @@ impl Layout {
     /// The WAL that went by while there was no archive.
     pub(crate) fn unarchived(&self) -> PathBuf {
         self.beyond_dir().join("unarchived.json")
+    }
+
+    /// Where PID 1 lends the archive target to the commands that Postgres runs.
+    pub(crate) fn archive_socket(&self) -> PathBuf {
+        self.run_dir().join("archive.sock")
     }
 
     /// What `ALTER SYSTEM` writes.

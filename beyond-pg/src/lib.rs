@@ -30,12 +30,19 @@ mod tls;
 
 use std::process::ExitCode;
 
+use crate::archive::Restored;
 use crate::cli::{Cli, Command, Supervisor};
 use crate::layout::Layout;
 use crate::link::Link;
 use crate::logs::Logs;
 use crate::settings::Warning;
 use crate::supervise::{End, Options};
+
+/// What `restore` exits with when the archive has no such file: to Postgres, the end of the WAL.
+const ABSENT: u8 = 1;
+/// What it exits with when that could not be found out. Postgres ends recovery at anything up to 125, and
+/// stops at anything above (facts A 16).
+const UNKNOWN: u8 = 200;
 
 /// What the process does: reads its command line, carries the command out, says how it ended.
 pub fn run() -> ExitCode {
@@ -86,10 +93,37 @@ fn carry_out(layout: &Layout, command: &Command, logs: Logs) -> anyhow::Result<E
             Ok(ExitCode::SUCCESS)
         }
         Command::Archive { path, name } => {
-            archive::without_target(layout, path, name)?;
+            runtime()?.block_on(archive::archive(layout, path, name))?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::RestoreWindow { json } => {
+            let window = runtime()?.block_on(archive::restore_window(layout))?;
+            print(&match json {
+                true => serde_json::to_string(&window)?,
+                false => window.to_string(),
+            });
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Restore { name, path } => {
+            let restored = runtime()?.block_on(archive::restore(layout, name, path));
+            Ok(match restored {
+                Ok(Restored::Found) => ExitCode::SUCCESS,
+                Ok(Restored::Absent) => ExitCode::from(ABSENT),
+                Err(error) => {
+                    failed(&error.into());
+                    ExitCode::from(UNKNOWN)
+                }
+            })
+        }
     }
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "the answer of a command, not a log line"
+)]
+fn print(text: &str) {
+    println!("{text}");
 }
 
 /// The life of a machine. However it ends, its last words are on their way to the host.

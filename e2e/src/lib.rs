@@ -28,6 +28,7 @@
 //! All waiting is in [`until`], all time limits are in [`budget`].
 
 mod acknowledgements;
+mod archive;
 mod artifacts;
 mod bare;
 pub mod bench;
@@ -73,6 +74,7 @@ mod world;
 mod writer;
 
 pub use acknowledgements::Acknowledgements;
+pub use archive::{ARCHIVE, archive_key, archived_by};
 pub use artifacts::Images;
 pub use bare::{Bare, Reader};
 pub use block_store::{BlockStore, Disk, Volume};

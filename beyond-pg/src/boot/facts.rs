@@ -40,6 +40,8 @@ pub(crate) struct Facts {
     /// A fork that began to leave its parent and has not done so. One that is torn counts as none: the
     /// leaving begins again.
     pub(crate) fork: Option<fork::Journal>,
+    /// The restore that this volume has behind it.
+    pub(crate) restored: Option<fork::Restored>,
     /// The volume was a copy once.
     pub(crate) forked: bool,
     /// Libraries of the manifest's preload list that this image has.
@@ -159,6 +161,7 @@ pub(crate) fn observe(
         stamp: read(&layout.stamp())?.map(|text| text.trim().to_owned()),
         volume: disk::observe(layout)?,
         fork: read(&layout.fork_journal())?.and_then(|text| serde_json::from_str(&text).ok()),
+        restored: read(&layout.restored())?.and_then(|text| serde_json::from_str(&text).ok()),
         forked: layout.forked_from().exists(),
         preload: manifest
             .preload

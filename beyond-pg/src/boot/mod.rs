@@ -28,7 +28,7 @@ use crate::layout::Layout;
 use crate::machine::{Machine, MachineError};
 use crate::manifest::{Manifest, ManifestError};
 use crate::metadata::{self, Metadata, Source};
-use crate::settings::{Problems, Settings};
+use crate::settings::{Problems, RestoreTarget, Settings};
 use crate::supervise::chain;
 use crate::sys::user::{Account, AccountError};
 use crate::sys::volume_lock::{LockError, VolumeLock};
@@ -160,6 +160,11 @@ pub(crate) fn observe(layout: &Layout, settings: Settings) -> Result<Observed, B
 impl Observed {
     pub(crate) fn plan(&self, layout: &Layout) -> Result<Plan, Refusal> {
         self.boot(layout).plan(&self.facts)
+    }
+
+    /// Where the restore ends that this boot has to do.
+    pub(crate) fn restores(&self, layout: &Layout) -> Option<RestoreTarget> {
+        self.boot(layout).restores(&self.facts).cloned()
     }
 
     fn boot<'a>(&'a self, layout: &'a Layout) -> Boot<'a> {

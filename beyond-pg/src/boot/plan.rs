@@ -8,13 +8,13 @@ use thiserror::Error;
 use crate::boot::facts::{Facts, FileState, Pgdata, WalDir, WalLink, wanted_dirs};
 use crate::boot::step::{BringUpStep, DiskStep, Plan};
 use crate::conf::{self, ConfFile, ConfInputs, Owner};
-use crate::fork::{self, Belonging, Part};
+use crate::fork::{self, Belonging, Part, Restored};
 use crate::hooks::Stage;
 use crate::layout::{Layout, MAJOR};
 use crate::machine::Machine;
 use crate::manifest::Manifest;
 use crate::postgres::ensure::{Ensure, MAINTENANCE_DATABASE};
-use crate::settings::Settings;
+use crate::settings::{Archive, RestoreTarget, Settings, keys};
 use crate::tls::source::{Offer, Serve, TlsFacts};
 
 /// What a boot knows besides the disk.
@@ -58,11 +58,22 @@ pub(crate) enum Refusal {
     WalWithoutCluster { pgdata: PathBuf, wal: PathBuf },
     #[error("{0}")]
     Unsupported(String),
+    #[error(
+        "a restore target is set and {pgdata} holds no cluster to restore. Nothing was changed.\n\
+         HINT: boot on a snapshot that is older than the target, or leave the target out to start an empty database"
+    )]
+    NothingToRestore { pgdata: PathBuf },
+    #[error(
+        "a restore target is set without {0}. Nothing was changed.\n\
+         HINT: set it; a restore reads the archive of the instance that the volume is stamped for"
+    )]
+    RestoreWithout(&'static str),
 }
 
 impl Boot<'_> {
     pub(crate) fn plan(&self, facts: &Facts) -> Result<Plan, Refusal> {
         self.check_supported()?;
+        self.check_restore(facts)?;
         let (making, wal) = self.cluster(facts)?;
         let layout = self.layout;
         let missing: Vec<DiskStep> = wanted_dirs(layout)
@@ -110,12 +121,40 @@ impl Boot<'_> {
         Err(Refusal::Unsupported(words.join("\n")))
     }
 
+    fn check_restore(&self, facts: &Facts) -> Result<(), Refusal> {
+        if self.settings.restore.is_none() {
+            return Ok(());
+        }
+        if self.settings.archive == Archive::Off {
+            return Err(Refusal::RestoreWithout(keys::ARCHIVE_TARGET.name));
+        }
+        if self.settings.instance_id.is_none() {
+            return Err(Refusal::RestoreWithout(keys::INSTANCE_ID.name));
+        }
+        match facts.pgdata {
+            Pgdata::Absent { .. } | Pgdata::HalfMade => Err(Refusal::NothingToRestore {
+                pgdata: self.layout.pgdata(),
+            }),
+            Pgdata::Cluster | Pgdata::OtherMajor(_) | Pgdata::NoVersion => Ok(()),
+        }
+    }
+
+    /// Where the restore ends that is yet to be done.
+    pub(crate) fn restores(&self, facts: &Facts) -> Option<&RestoreTarget> {
+        let target = self.settings.restore.as_ref()?;
+        let ours = self.settings.instance_id.as_ref()?;
+        let done = facts.restored == Some(Restored::new(ours.as_str(), target));
+        (!done).then_some(target)
+    }
+
     /// Whose this volume is. One without a cluster is nobody's.
     fn belonging(&self, facts: &Facts) -> Belonging {
         let ours = self.instance();
         match facts.pgdata {
             Pgdata::Cluster => {
-                fork::belonging(facts.stamp.as_deref(), ours.as_deref(), facts.fork.as_ref())
+                let (stamp, journal) = (facts.stamp.as_deref(), facts.fork.as_ref());
+                let restores = self.restores(facts).is_some();
+                fork::belonging(stamp, ours.as_deref(), journal, restores)
             }
             _ => Belonging::Ours,
         }
@@ -133,7 +172,7 @@ impl Boot<'_> {
                 ours: child,
                 begun: false,
             } => {
-                let parents = !facts.tls.user_manages();
+                let parents = !facts.tls.user_manages() && parent != child;
                 let discard = parents.then_some(DiskStep::DiscardCertificate);
                 discard
                     .into_iter()
@@ -146,12 +185,14 @@ impl Boot<'_> {
     /// What there is to choose a certificate from: not what the parent issued for itself.
     fn tls<'f>(&self, facts: &'f Facts) -> Cow<'f, TlsFacts> {
         match self.belonging(facts) {
-            Belonging::CopyOf { begun: false, .. } if !facts.tls.user_manages() => {
-                Cow::Owned(TlsFacts {
-                    own: Offer::Nothing,
-                    ..facts.tls.clone()
-                })
-            }
+            Belonging::CopyOf {
+                parent,
+                ours,
+                begun: false,
+            } if !facts.tls.user_manages() && parent != ours => Cow::Owned(TlsFacts {
+                own: Offer::Nothing,
+                ..facts.tls.clone()
+            }),
             _ => Cow::Borrowed(&facts.tls),
         }
     }
@@ -260,6 +301,7 @@ impl Boot<'_> {
             volume_bytes: facts.volume.total,
             preload: &facts.preload,
             client_ca: facts.tls.choose().has_client_ca(),
+            restores: self.restores(facts).is_some(),
             layout: self.layout,
         }
     }

@@ -159,6 +159,12 @@ impl fmt::Display for DiskStep {
             DiskStep::MakeReserve { bytes } => {
                 write!(f, "make the reserve file ({} MB)", bytes >> 20)
             }
+            DiskStep::BeginFork { parent, child } if parent == child => {
+                write!(
+                    f,
+                    "note that instance {child} is restored to an earlier state"
+                )
+            }
             DiskStep::BeginFork { parent, child } => {
                 write!(f, "note that instance {child} is a fork of {parent}")
             }

@@ -126,6 +126,7 @@ impl Profile {
             volume_bytes: 100 << 30,
             preload: &preload.map(str::to_owned),
             client_ca: self.platform_certificate,
+            restores: self.settings().restore.is_some(),
             layout: &layout,
         };
         let file = |file: ConfFile| {

@@ -24,6 +24,7 @@ use std::path::PathBuf;
 
 pub(crate) use base::archive_command;
 pub(crate) use last_good::{last_good, last_good_hba};
+pub(crate) use recovery::recovery_settings;
 
 use crate::layout::Layout;
 use crate::machine::Machine;
@@ -66,6 +67,8 @@ pub(crate) struct ConfInputs<'a> {
     pub(crate) preload: &'a [String],
     /// The installed certificate came with a CA, so clients may be asked for theirs.
     pub(crate) client_ca: bool,
+    /// The restore that the settings ask for is yet to be done.
+    pub(crate) restores: bool,
     pub(crate) layout: &'a Layout,
 }
 

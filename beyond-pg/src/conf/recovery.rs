@@ -1,22 +1,92 @@
-//! `05-pitr.conf`: where a restore ends. Present while a restore target is set.
+//! Where a recovery that leaves a timeline ends, and `05-pitr.conf`, which is there while a restore is.
 
 use super::ConfInputs;
 use super::guc::Fragment;
+use crate::layout::Layout;
 use crate::settings::RestoreTarget;
 
 pub(super) fn render(inputs: &ConfInputs<'_>) -> Option<String> {
-    let target = inputs.settings.restore.as_ref()?;
-    let (name, value) = match target {
-        RestoreTarget::Time(time) => ("recovery_target_time", time),
-        RestoreTarget::Lsn(lsn) => ("recovery_target_lsn", lsn),
-        RestoreTarget::Name(name) => ("recovery_target_name", name),
-    };
-    let restore_command = format!("{} restore %f %p", inputs.layout.beyond_pg().display());
+    let target = inputs.settings.restore.as_ref();
+    let target = target.filter(|_| inputs.restores)?;
+    let (name, value) = ends_at(target);
     let mut conf = Fragment::new("A point-in-time restore is running.");
     conf.section("It ends here, on a timeline of its own, and opens for writing.")
-        .set("restore_command", restore_command)
-        .set(name, value.as_str())
+        .set("restore_command", restore_command(inputs.layout))
+        .set(name, value)
         .set("recovery_target_timeline", "latest")
         .set("recovery_target_action", "promote");
     Some(conf.into_text())
+}
+
+fn restore_command(layout: &Layout) -> String {
+    format!("{} restore %f %p", layout.beyond_pg().display())
+}
+
+fn ends_at(target: &RestoreTarget) -> (&'static str, &str) {
+    match target {
+        RestoreTarget::Time(time) => ("recovery_target_time", time),
+        RestoreTarget::Lsn(lsn) => ("recovery_target_lsn", lsn),
+        RestoreTarget::Name(name) => ("recovery_target_name", name),
+    }
+}
+
+/// Everything that decides where recovery ends, for the command line: a user's file may name another
+/// end, and Postgres refuses two. Without a target recovery takes what the volume holds.
+pub(crate) fn recovery_settings(
+    layout: &Layout,
+    target: Option<&RestoreTarget>,
+) -> Vec<(&'static str, String)> {
+    let target = target.map(ends_at);
+    let command = target.map_or_else(|| "false".to_owned(), |_| restore_command(layout));
+    let ends = [
+        "recovery_target",
+        "recovery_target_lsn",
+        "recovery_target_name",
+        "recovery_target_time",
+        "recovery_target_xid",
+    ];
+    // The one that counts comes last: while one is set, Postgres refuses even to empty another.
+    let emptied = ends
+        .into_iter()
+        .filter(|name| target.is_none_or(|(given, _)| given != *name))
+        .map(|name| (name, String::new()));
+    let given = target.map(|(name, value)| (name, value.to_owned()));
+    let mut settings: Vec<_> = emptied.chain(given).collect();
+    settings.extend([
+        ("restore_command", command),
+        ("recovery_target_timeline", "latest".to_owned()),
+        ("recovery_target_inclusive", "on".to_owned()),
+        ("recovery_target_action", "promote".to_owned()),
+    ]);
+    settings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recovery_has_the_end_that_was_asked_for_and_no_other() {
+        let layout = Layout::new("/");
+        let target = RestoreTarget::Lsn("0/16B3748".into());
+        let settings = recovery_settings(&layout, Some(&target));
+        let value = |name| {
+            let found = settings.iter().find(|(set, _)| *set == name);
+            found.map(|(_, value)| value.as_str())
+        };
+        assert_eq!(value("recovery_target_lsn"), Some("0/16B3748"));
+        assert_eq!(value("recovery_target_time"), Some(""));
+        assert_eq!(
+            settings[4].0, "recovery_target_lsn",
+            "behind the emptied ones"
+        );
+        assert_eq!(value("recovery_target_xid"), Some(""));
+        assert_eq!(
+            value("restore_command"),
+            Some("/usr/local/bin/beyond-pg restore %f %p")
+        );
+        let none = recovery_settings(&layout, None);
+        assert!(none.contains(&("restore_command", "false".to_owned())));
+        assert!(none.contains(&("recovery_target_lsn", String::new())));
+    }
 }

@@ -6,11 +6,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::Serialize;
 use thiserror::Error;
 
 use super::hygiene::{Hygiene, HygieneError};
-use super::{Journal, Part, Progress};
+use super::{Journal, Part, Progress, Restored};
+use crate::archive::window::Window;
 use crate::boot::facts::Owners;
+use crate::conf::ConfFile;
 use crate::fx::clock;
 use crate::fx::exec::{self, ExecError, Output, Running};
 use crate::fx::fs::{self, FsError};
@@ -19,7 +22,8 @@ use crate::logs::{self, Dialect, Logs, Source};
 use crate::postgres::cluster;
 use crate::postgres::controldata::{ControlData, ControlDataError};
 use crate::postgres::postmaster::{self, Postmaster};
-use crate::settings::Secret;
+use crate::settings::{RestoreTarget, Secret};
+use crate::sys::user::Account;
 
 /// How often to look whether it answers.
 const GLANCE: Duration = Duration::from_millis(10);
@@ -50,6 +54,10 @@ pub(crate) enum LeaveError {
     Ended(String),
     #[error(transparent)]
     Hygiene(#[from] HygieneError),
+    #[error("the restore did not begin, and nothing was changed: {0}")]
+    Infeasible(String),
+    #[error("finding out how far a restore can go: {0}")]
+    Window(#[from] serde_json::Error),
 }
 
 /// How leaving ended.
@@ -67,6 +75,8 @@ pub(crate) struct Leaving<'a> {
     pub(crate) layout: &'a Layout,
     pub(crate) owners: Owners,
     pub(crate) password: &'a Secret,
+    /// Where recovery ends, when not with what the volume holds.
+    pub(crate) restore: Option<&'a RestoreTarget>,
     /// The `postgresql.conf` to start with: the parent may run on one that is not its user's.
     pub(crate) conf: &'a Path,
     /// Where its words go; to our stderr without.
@@ -88,6 +98,7 @@ impl Leaving<'_> {
         progress.began(Part::Recover);
         fs::make_dir(&layout.fork_socket_dir(), 0o700, owners.postgres)?;
         if self.timeline().await? == journal.timeline {
+            self.check_restore().await?;
             // Recovery with nothing to restore from replays what the volume holds and ends on a new
             // timeline, nothing lost (facts A 19).
             fs::create_if_absent(&layout.recovery_signal(), 0o600, owners.postgres)?;
@@ -123,8 +134,28 @@ impl Leaving<'_> {
         Ok(ControlData::parse(&program.run().await?)?.timeline)
     }
 
+    /// Looks whether the restore can end where it shall. One that has begun goes on: then Postgres itself
+    /// knows how far its pages are.
+    async fn check_restore(&self) -> Result<(), LeaveError> {
+        let Some(target) = self.restore else {
+            return Ok(());
+        };
+        if self.layout.recovery_signal().exists() {
+            return Ok(());
+        }
+        // The client of the object storage is a process of its own.
+        let program = cluster::restore_window(self.layout, self.owners.postgres);
+        let window: Window = serde_json::from_str(&program.run().await?)?;
+        tracing::info!("a restore to {target}; the window: {window}");
+        match window.objection(target) {
+            None => Ok(()),
+            Some(words) => Err(LeaveError::Infeasible(words)),
+        }
+    }
+
     fn start(&self) -> Result<Running, LeaveError> {
-        let program = cluster::private_postmaster(self.layout, self.owners.postgres, self.conf);
+        let program =
+            cluster::private_postmaster(self.layout, self.owners.postgres, self.conf, self.restore);
         let Some(logs) = self.logs else {
             return Ok(program.start(Output::Inherited)?);
         };
@@ -180,16 +211,31 @@ impl Leaving<'_> {
     /// The volume is ours. The record first: a stamp without it would forget whose copy this is.
     fn sign(&self, journal: &Journal) -> Result<(), LeaveError> {
         let (layout, owner) = (self.layout, self.owners.postgres);
-        let record = serde_json::to_string(journal).map_err(|source| LeaveError::Torn {
-            path: layout.forked_from(),
-            source,
-        })?;
-        fs::write_atomic(&layout.forked_from(), record.as_bytes(), 0o600, owner)?;
+        // Whoever was restored has no parent.
+        if journal.parent != journal.child {
+            keep(&layout.forked_from(), journal, owner)?;
+        }
+        if let Some(target) = self.restore {
+            keep(
+                &layout.restored(),
+                &Restored::new(&journal.child, target),
+                owner,
+            )?;
+            fs::remove_if_present(&ConfFile::Pitr05.path(layout))?;
+        }
         let stamp = format!("{}\n", journal.child);
         fs::write_atomic(&layout.stamp(), stamp.as_bytes(), 0o600, owner)?;
         fs::remove_if_present(&layout.fork_journal())?;
         Ok(())
     }
+}
+
+fn keep(path: &Path, record: &impl Serialize, owner: Account) -> Result<(), LeaveError> {
+    let text = serde_json::to_string(record).map_err(|source| LeaveError::Torn {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(fs::write_atomic(path, text.as_bytes(), 0o600, owner)?)
 }
 
 /// Shuts it down; nobody is connected but we were.

@@ -26,6 +26,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::settings::RestoreTarget;
+
 /// What is kept on the volume while a fork leaves its parent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -36,6 +38,26 @@ pub(crate) struct Journal {
     pub(crate) child: String,
     /// The timeline that is the parent's.
     pub(crate) timeline: u32,
+}
+
+/// What is kept of a restore that has ended: the same target in the settings of a later boot asks for
+/// nothing more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Restored {
+    /// Who was restored: a fork begins with its parent's record.
+    pub(crate) instance: String,
+    /// To where.
+    pub(crate) target: String,
+}
+
+impl Restored {
+    pub(crate) fn new(instance: &str, target: &RestoreTarget) -> Restored {
+        Restored {
+            instance: instance.to_owned(),
+            target: target.to_string(),
+        }
+    }
 }
 
 /// The parts of leaving a parent, in order; each is a step of the boot.
@@ -99,14 +121,16 @@ pub(crate) enum Belonging {
 }
 
 /// Compares the stamp on the volume with who this machine is. A journal of somebody else's leaving (a
-/// fork of a fork that was cut) counts as none.
+/// fork of a fork that was cut) counts as none. A machine that is restored leaves its own future as a fork
+/// leaves its parent.
 pub(crate) fn belonging(
     stamp: Option<&str>,
     ours: Option<&str>,
     journal: Option<&Journal>,
+    restores: bool,
 ) -> Belonging {
     match (stamp, ours) {
-        (Some(stamp), Some(ours)) if stamp != ours => Belonging::CopyOf {
+        (Some(stamp), Some(ours)) if stamp != ours || restores => Belonging::CopyOf {
             parent: stamp.to_owned(),
             ours: ours.to_owned(),
             begun: journal.is_some_and(|journal| journal.parent == stamp && journal.child == ours),
@@ -138,30 +162,47 @@ mod tests {
 
     #[test]
     fn a_stamp_of_another_instance_makes_a_volume_a_copy() {
-        assert_eq!(belonging(Some("a"), Some("b"), None), copy(false));
-        assert_eq!(belonging(Some("a"), Some("a"), None), Belonging::Ours);
-        assert_eq!(belonging(None, Some("a"), None), Belonging::Ours);
-        assert_eq!(belonging(Some("a"), None, None), Belonging::Ours);
+        assert_eq!(belonging(Some("a"), Some("b"), None, false), copy(false));
+        assert_eq!(
+            belonging(Some("a"), Some("a"), None, false),
+            Belonging::Ours
+        );
+        assert_eq!(belonging(None, Some("a"), None, false), Belonging::Ours);
+        assert_eq!(belonging(Some("a"), None, None, false), Belonging::Ours);
     }
 
     #[test]
     fn a_leaving_that_was_cut_is_gone_on_with_and_that_of_another_is_not_ours() {
         assert_eq!(
-            belonging(Some("a"), Some("b"), Some(&journal("a", "b"))),
+            belonging(Some("a"), Some("b"), Some(&journal("a", "b")), false),
             copy(true)
         );
         // b was forked while it was leaving a: to c, it is a copy of a that nobody has left.
         assert_eq!(
-            belonging(Some("a"), Some("b"), Some(&journal("a", "c"))),
+            belonging(Some("a"), Some("b"), Some(&journal("a", "c")), false),
             copy(false)
         );
         assert_eq!(
-            belonging(Some("a"), Some("b"), Some(&journal("z", "b"))),
+            belonging(Some("a"), Some("b"), Some(&journal("z", "b")), false),
             copy(false)
         );
         assert_eq!(
-            belonging(Some("b"), Some("b"), Some(&journal("a", "b"))),
+            belonging(Some("b"), Some("b"), Some(&journal("a", "b")), false),
             Belonging::OursAtLast
         );
+    }
+
+    #[test]
+    fn a_machine_that_is_restored_leaves_its_own_future() {
+        let itself = |begun| Belonging::CopyOf {
+            parent: "a".to_owned(),
+            ours: "a".to_owned(),
+            begun,
+        };
+        let of = |journal: Option<Journal>| belonging(Some("a"), Some("a"), journal.as_ref(), true);
+        assert_eq!(of(None), itself(false));
+        assert_eq!(of(Some(journal("a", "a"))), itself(true));
+        // Its snapshot was taken while it left a parent.
+        assert_eq!(of(Some(journal("z", "a"))), itself(false));
     }
 }

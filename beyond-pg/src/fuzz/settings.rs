@@ -89,6 +89,7 @@ fn conf_is_well_formed(settings: &Settings) {
         volume_bytes: 100 << 30,
         preload: &[],
         client_ca: true,
+        restores: true,
         layout: &layout,
     };
     for file in ConfFile::ALL {

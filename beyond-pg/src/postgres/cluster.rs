@@ -2,9 +2,12 @@
 
 use std::path::Path;
 
+use crate::conf;
 use crate::fx::exec::Program;
 use crate::inheritance::Process;
 use crate::layout::Layout;
+use crate::postgres::controldata::ControlData;
+use crate::settings::RestoreTarget;
 use crate::sys::user::Account;
 
 /// Where Debian keeps programs; `archive_command` and `COPY … PROGRAM` need it as well.
@@ -53,6 +56,28 @@ pub(crate) fn controldata(layout: &Layout, user: Account) -> Program {
         .arg(layout.pgdata())
 }
 
+/// Ourselves, asked how far a restore can go.
+pub(crate) fn restore_window(layout: &Layout, user: Account) -> Program {
+    Program::new(layout.beyond_pg())
+        .env("PATH", search_path(layout))
+        .env("LC_ALL", "C.UTF-8")
+        .user(user)
+        .args(["restore-window", "--json"])
+}
+
+/// `pg_waldump` of what lies behind the last checkpoint: ends of transactions and restore points, until
+/// the WAL ends.
+pub(crate) fn waldump(layout: &Layout, user: Account, control: &ControlData) -> Program {
+    program(layout, "pg_waldump", user)
+        // It prints local times.
+        .env("TZ", "UTC")
+        .arg("--path")
+        .arg(layout.pgdata().join("pg_wal"))
+        .arg(format!("--timeline={}", control.timeline))
+        .arg(format!("--start={}", control.redo))
+        .args(["--rmgr=Transaction", "--rmgr=XLOG"])
+}
+
 /// The postmaster, with `conf` as its `postgresql.conf`.
 pub(crate) fn postmaster(layout: &Layout, user: Account, conf: &Path) -> Program {
     let spared = Process::OfPostmaster.oom_score_adj();
@@ -74,8 +99,14 @@ pub(crate) fn waiting_for_nobody(postmaster: Program) -> Program {
 }
 
 /// A postmaster that only this process can reach, for a fork that has yet to leave its parent. It
-/// recovers from what the volume holds, waits for nobody, and starts nothing that would dial out.
-pub(crate) fn private_postmaster(layout: &Layout, user: Account, conf: &Path) -> Program {
+/// recovers from what the volume holds, or from the archive up to `restore`, waits for nobody, and starts
+/// nothing that would dial out.
+pub(crate) fn private_postmaster(
+    layout: &Layout,
+    user: Account,
+    conf: &Path,
+    restore: Option<&RestoreTarget>,
+) -> Program {
     let socket = format!(
         "unix_socket_directories={}",
         layout.fork_socket_dir().display()
@@ -85,8 +116,6 @@ pub(crate) fn private_postmaster(layout: &Layout, user: Account, conf: &Path) ->
         "listen_addresses=",
         "ssl=off",
         "hot_standby=off",
-        "restore_command=false",
-        "recovery_target_timeline=latest",
         "archive_command=",
         "archive_library=",
         "primary_conninfo=",
@@ -96,11 +125,16 @@ pub(crate) fn private_postmaster(layout: &Layout, user: Account, conf: &Path) ->
         "event_triggers=off",
         "default_transaction_read_only=off",
     ];
+    let recovery = conf::recovery_settings(layout, restore)
+        .into_iter()
+        .map(|(name, value)| format!("{name}={value}"));
     options
         .into_iter()
-        .chain([socket.as_str()])
+        .map(str::to_owned)
+        .chain([socket])
+        .chain(recovery)
         .fold(postmaster(layout, user, conf), |program, option| {
-            program.args(["-c", option])
+            program.arg("-c").arg(option)
         })
 }
 

@@ -22,6 +22,8 @@ const ARCHIVED: Duration = Duration::from_secs(60);
 /// How long to wait for one's turn: with the session and the wait above it stays within the deadline
 /// that the schema tells, so that an answer can always carry the LSN.
 const TURN: Duration = Duration::from_secs(30);
+/// So many files wait when the archive does not keep up: half a gigabyte.
+const BEHIND: u64 = 32;
 /// Between two looks at the archiver.
 const GLANCE: Duration = Duration::from_millis(100);
 
@@ -109,17 +111,28 @@ impl Archiver {
         })
     }
 
-    /// What is wrong, when the last try failed.
-    pub(super) fn concern(&self) -> Option<String> {
-        let (segment, failed_at) = (self.last_failed_segment.as_ref()?, self.last_failed_at?);
-        let failing = self.waiting > 0 && self.last_at.is_none_or(|last| last <= failed_at);
-        failing.then(|| {
+    /// What is wrong, when the last try failed or the archive does not keep up. `said` is what our own
+    /// command said of it.
+    pub(super) fn concern(&self, said: Option<&str>) -> Option<String> {
+        let waiting = self.waiting;
+        if let Some(segment) = self.failing() {
+            let said = said.unwrap_or("HINT: the log has what archive_command said");
+            return Some(format!(
+                "WAL is not archived and {waiting} files wait: the last try failed, of {segment}\n{said}"
+            ));
+        }
+        (waiting >= BEHIND).then(|| {
             format!(
-                "WAL is not archived and {} files wait: the last try failed, of {segment}\n\
-                 HINT: the log has what archive_command said",
-                self.waiting
+                "the archive falls behind: {waiting} files wait\n\
+                 HINT: WAL is written faster than the way to the archive takes it; what waits fills the volume"
             )
         })
+    }
+
+    fn failing(&self) -> Option<&str> {
+        let (segment, failed_at) = (self.last_failed_segment.as_ref()?, self.last_failed_at?);
+        let failing = self.waiting > 0 && self.last_at.is_none_or(|last| last <= failed_at);
+        failing.then_some(segment.as_str())
     }
 }
 
@@ -248,25 +261,39 @@ mod tests {
             waiting: 2,
         };
         assert_eq!(
-            failing.concern().unwrap(),
+            failing.concern(None).unwrap(),
             "WAL is not archived and 2 files wait: the last try failed, of \
              000000010000000000000002\nHINT: the log has what archive_command said"
+        );
+        let words = failing.concern(Some("403 AccessDenied")).unwrap();
+        assert!(
+            words.ends_with("000000010000000000000002\n403 AccessDenied"),
+            "{words}"
         );
         let mended = Archiver {
             last_at: Some(21),
             ..failing.clone()
         };
-        assert_eq!(mended.concern(), None);
+        assert_eq!(mended.concern(None), None);
+        let behind = Archiver {
+            waiting: BEHIND,
+            ..mended
+        };
+        let words = behind.concern(None).unwrap();
+        assert!(
+            words.starts_with("the archive falls behind: 32 files"),
+            "{words}"
+        );
         let caught_up = Archiver {
             waiting: 0,
             ..failing.clone()
         };
-        assert_eq!(caught_up.concern(), None);
+        assert_eq!(caught_up.concern(None), None);
         let never_failed = Archiver {
             last_failed_segment: None,
             last_failed_at: None,
             ..failing
         };
-        assert_eq!(never_failed.concern(), None);
+        assert_eq!(never_failed.concern(None), None);
     }
 }

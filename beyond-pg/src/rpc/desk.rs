@@ -43,6 +43,8 @@ pub(super) struct Told {
     pub(super) pooler: ServerTold,
     pub(super) hooks: Option<Hooks>,
     pub(super) archive_target: Option<String>,
+    /// Why the last file was not archived.
+    pub(super) archive_error: Option<String>,
 }
 
 /// What has become of a server in this boot.
@@ -83,6 +85,7 @@ impl Desk {
             pooler: ServerTold::default(),
             hooks: None,
             archive_target: None,
+            archive_error: None,
         };
         Arc::new(Desk {
             layout,
@@ -108,6 +111,11 @@ impl Desk {
                 Archive::S3(target) => Some(format!("s3://{}/{}", target.bucket, target.prefix)),
             };
         });
+    }
+
+    /// What became of the last file that was to be archived: it is, or why it is not.
+    pub(crate) fn archived(&self, failure: Option<String>) {
+        self.state.send_modify(|told| told.archive_error = failure);
     }
 
     /// A server was started.

@@ -10,7 +10,7 @@ use tokio_postgres::types::PgLsn;
 use wire::lsn::Lsn;
 use wire::rpc::{Disk, Health, Lifecycle, Response, Standby, Versions};
 
-use crate::archive;
+use crate::archive::unarchived;
 use crate::disk;
 use crate::fx::clock;
 use crate::postgres::cluster;
@@ -72,6 +72,7 @@ fn as_told(told: &Told) -> Health {
         ..Health::default()
     };
     health.archive.target.clone_from(&told.archive_target);
+    health.archive.last_error.clone_from(&told.archive_error);
     health
 }
 
@@ -94,7 +95,7 @@ fn disk(desk: &Desk) -> Disk {
 }
 
 fn note_unarchived(desk: &Desk, health: &mut Health) {
-    match archive::gone_by(&desk.layout) {
+    match unarchived::gone_by(&desk.layout) {
         Ok(Some(gone_by)) => {
             health.archive.unarchived_first = Some(gone_by.first);
             health.archive.unarchived_last = Some(gone_by.last);
@@ -176,7 +177,9 @@ async fn archiver(session: &Session, desk: &Desk, told: &Told, health: &mut Heal
     archive.waiting = Some(archiver.waiting);
     // Without a keeper the statistics count what was thrown away.
     if let Keeper::Target | Keeper::User = archiver.keeper {
-        health.degraded.extend(archiver.concern());
+        health
+            .degraded
+            .extend(archiver.concern(told.archive_error.as_deref()));
         archive.failures = Some(archiver.failures);
         archive.last_segment = archiver.last_segment;
         archive.last_at = archiver.last_at;

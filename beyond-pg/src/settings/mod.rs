@@ -18,7 +18,7 @@ mod tests;
 pub(crate) use problem::{Problem, Problems, Unsupported, Warning};
 pub(crate) use role::Role;
 pub(crate) use secret::Secret;
-pub(crate) use wal::{Archive, InstanceId, RestoreTarget, Sink};
+pub(crate) use wal::{Archive, InstanceId, RestoreTarget, S3Keys, S3Target, Sink};
 
 /// The settings of one boot.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 //! a second copy of every commit and quietly runs without one is worse than none.
 
 use super::keys;
-use super::{Archive, Role, Settings, Unsupported};
+use super::{Role, Settings, Unsupported};
 
 impl Settings {
     /// What this machine was asked for and cannot do yet. Empty: boot may go on.
@@ -18,10 +18,6 @@ impl Settings {
             self.sink
                 .is_some()
                 .then(|| format!("{} is", keys::WAL_SINK.name)),
-            self.restore
-                .is_some()
-                .then(|| "a restore target is".to_owned()),
-            (self.archive != Archive::Off).then(|| format!("{} is", keys::ARCHIVE_TARGET.name)),
         ];
         asked
             .into_iter()

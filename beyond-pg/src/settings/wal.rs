@@ -134,6 +134,16 @@ pub(crate) enum RestoreTarget {
     Name(String),
 }
 
+impl fmt::Display for RestoreTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Time(time) => write!(f, "time {time}"),
+            Self::Lsn(lsn) => write!(f, "LSN {lsn}"),
+            Self::Name(name) => write!(f, "restore point {name}"),
+        }
+    }
+}
+
 impl RestoreTarget {
     /// A time that means the same moment whatever the server's `TimeZone` is.
     pub(crate) fn parse_time(text: &str) -> Option<Self> {

@@ -166,11 +166,13 @@ impl<'a> Errands<'a> {
             return Ok(false);
         }
         let mut stop = pin!(stop);
+        let restore = self.observed.restores(self.layout);
         loop {
             let leaving = Leaving {
                 layout: self.layout,
                 owners: self.observed.owners,
                 password: &self.observed.settings.password,
+                restore: restore.as_ref(),
                 conf: &self.fallback.conf(),
                 logs,
                 progress: self,

@@ -17,6 +17,7 @@ use std::future::{Future, pending};
 use std::pin::Pin;
 use std::time::Duration;
 
+use crate::archive::loan::{self, Loan};
 use crate::boot::journal::StopAfter;
 use crate::boot::step::BringUpStep;
 use crate::boot::{self, BootError};
@@ -106,12 +107,14 @@ async fn live(layout: &Layout, options: Options, link: &Link) -> Result<End, Sup
         LogShipping::PassThrough => link.pass_lines_through(),
     }
     let hooks = Hooks::new(layout, &settings, options.hook_deadline);
+    let lent = Loan::of(&settings);
     desk.tell_settings(&settings, hooks.clone());
     let booting = boot_disk(layout, settings, &document, hooks, options.stop_after);
     let errands = tokio::select! {
         () = signals.stop() => return Ok(stopped_early()),
         booted = booting => booted?,
     };
+    loan::open(&desk, layout, lent);
     // A neighbour has answered long before this; nobody waits for one that is not there.
     link.first_dial().await;
     desk.tell(Lifecycle::Starting);

@@ -71,6 +71,7 @@ fn full_health() -> Health {
             failures: Some(1),
             last_failed_segment: Some(text()),
             last_failed_at: Some(1),
+            last_error: Some(text()),
             waiting: Some(1),
             unarchived_first: Some(text()),
             unarchived_last: Some(text()),

@@ -1,6 +1,7 @@
 //! Every story of a machine, played against the real image. What is said here is the promise; how
 //! it is done is the language's business (`e2e/src`).
 
+mod archive;
 mod block_fork;
 mod boot;
 mod children;
@@ -28,6 +29,7 @@ mod power;
 mod refusal;
 mod remove;
 mod resize;
+mod restore;
 mod rpc;
 mod secrets;
 mod settings;

@@ -96,11 +96,14 @@ fn what_lies_in_a_half_made_cluster_counts_for_nothing() {
 #[test]
 fn what_is_not_built_yet_is_refused_before_anything_is_touched() {
     let refusal = plan_with(
-        &settings(&[("BEYOND_PG_ARCHIVE_TARGET", "s3://bucket/prefix")]),
+        &settings(&[
+            ("BEYOND_PG_TIER", "primary"),
+            ("BEYOND_PG_REPLICATION_PASSWORD", "secret"),
+        ]),
         &fresh(),
     );
     let Err(Refusal::Unsupported(words)) = refusal else {
         panic!("{refusal:?}")
     };
-    assert!(words.contains("BEYOND_PG_ARCHIVE_TARGET"), "{words}");
+    assert!(words.contains("BEYOND_PG_TIER=primary"), "{words}");
 }

@@ -13,6 +13,7 @@ mod certificate;
 mod cluster;
 mod fork;
 mod reserve;
+mod restore;
 
 const NOW: i64 = 1_800_000_000;
 
@@ -84,6 +85,7 @@ fn fresh() -> Facts {
         stamp: None,
         volume: filled(10),
         fork: None,
+        restored: None,
         forked: false,
         preload: vec!["pg_stat_statements".into(), "pg_cron".into()],
         extensions: [

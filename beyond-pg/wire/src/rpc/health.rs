@@ -93,6 +93,8 @@ pub struct Archive {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_failed_at: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub waiting: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unarchived_first: Option<String>,

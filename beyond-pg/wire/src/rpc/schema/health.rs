@@ -120,6 +120,11 @@ pub static HEALTH: &[Field] = &[
     ),
     field("archive.last_failed_at", Kind::Time, "when that was"),
     field(
+        "archive.last_error",
+        Kind::Text,
+        "why it failed, until a file is archived",
+    ),
+    field(
         "archive.waiting",
         Kind::Number,
         "WAL files that wait to be archived",

@@ -22,7 +22,7 @@ pub(crate) struct Unarchived {
 }
 
 #[derive(Debug, Error)]
-pub(crate) enum ArchiveError {
+pub(crate) enum UnarchivedError {
     #[error(
         "there is no WAL file {0} to archive\nHINT: archive_command passes %p, which is relative to PGDATA"
     )]
@@ -41,10 +41,14 @@ pub(crate) enum ArchiveError {
 }
 
 /// Records `name` as gone by unarchived. `path` is relative to PGDATA, where Postgres calls from.
-pub(crate) fn without_target(layout: &Layout, path: &Path, name: &str) -> Result<(), ArchiveError> {
+pub(crate) fn without_target(
+    layout: &Layout,
+    path: &Path,
+    name: &str,
+) -> Result<(), UnarchivedError> {
     let path = layout.pgdata().join(path);
     if !path.is_file() {
-        return Err(ArchiveError::NoSuchFile(path));
+        return Err(UnarchivedError::NoSuchFile(path));
     }
     let Some(after) = passed(gone_by(layout)?, name) else {
         return Ok(());
@@ -54,7 +58,7 @@ pub(crate) fn without_target(layout: &Layout, path: &Path, name: &str) -> Result
 
 /// Keeps the record also on a full volume: were this to fail there, Postgres would keep every segment,
 /// and no checkpoint could make room again. Segment names have one length, so the record does, too.
-fn keep(record: &Path, hole: &Unarchived, owner: Account) -> Result<(), ArchiveError> {
+fn keep(record: &Path, hole: &Unarchived, owner: Account) -> Result<(), UnarchivedError> {
     let text = serde_json::to_vec(hole)?;
     match fs::write_atomic(record, &text, 0o600, owner) {
         Err(error) if error.is_out_of_space() && fits(record, &text) => {
@@ -69,13 +73,13 @@ fn fits(record: &Path, text: &[u8]) -> bool {
 }
 
 /// What has gone by so far.
-pub(crate) fn gone_by(layout: &Layout) -> Result<Option<Unarchived>, ArchiveError> {
+pub(crate) fn gone_by(layout: &Layout) -> Result<Option<Unarchived>, UnarchivedError> {
     let path = layout.unarchived();
     match std::fs::read(&path) {
         // A record that cannot be read (it was torn) starts anew, which can only widen the hole.
         Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(ArchiveError::Read { path, source }),
+        Err(source) => Err(UnarchivedError::Read { path, source }),
     }
 }
 

@@ -1,0 +1,188 @@
+//! The archive of WAL: `archive_command` and `restore_command` (B-008, contract 10).
+//!
+//! Each file of the WAL is one small process, started by Postgres, so that nothing of an S3 client is
+//! ever in PID 1. It learns the target from PID 1 (`loan`), and what it does is decided over a trait of
+//! object storage (`push`, `fetch`), which `s3` implements. Without a target what goes by is recorded
+//! (`unarchived`). `window` is how far back and forth a restore can go. `docs/archive.md` has the rest.
+
+pub(crate) mod fetch;
+pub(crate) mod file;
+pub(crate) mod loan;
+pub(crate) mod local;
+pub(crate) mod object;
+pub(crate) mod place;
+pub(crate) mod push;
+pub(crate) mod s3;
+pub(crate) mod store;
+pub(crate) mod unarchived;
+pub(crate) mod window;
+
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::archive::fetch::FetchError;
+use crate::archive::file::WalFile;
+use crate::archive::loan::{Loan, LoanError};
+use crate::archive::local::LocalError;
+use crate::archive::place::Place;
+use crate::archive::push::PushError;
+use crate::archive::s3::S3;
+use crate::archive::store::{Store as _, StoreError};
+use crate::archive::unarchived::UnarchivedError;
+use crate::archive::window::{Archived, Window};
+use crate::fx::exec::ExecError;
+use crate::fx::fs::{self, FsError};
+use crate::layout::Layout;
+use crate::postgres::cluster;
+use crate::postgres::controldata::{ControlData, ControlDataError};
+use crate::settings::{Archive, S3Target};
+use crate::supervise::chain;
+use crate::sys::user::{self, AccountError};
+
+/// Why a file was not archived or restored.
+#[derive(Debug, Error)]
+pub(crate) enum ArchiveError {
+    #[error("{0:?} is no name of a WAL file\nHINT: the command is called with %p and %f")]
+    Name(String),
+    #[error(
+        "reading {path} to archive it\nHINT: archive_command passes %p, which is relative to PGDATA"
+    )]
+    Read {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error(
+        "the volume is stamped as instance {stamp} and this machine is {ours}: nothing is archived before it \
+         has left its parent"
+    )]
+    NotOurs { stamp: String, ours: String },
+    #[error("there is no archive to restore from\nHINT: set BEYOND_PG_ARCHIVE_TARGET")]
+    NoTarget,
+    #[error(transparent)]
+    Loan(#[from] LoanError),
+    #[error(transparent)]
+    Push(#[from] PushError),
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    #[error(transparent)]
+    Unarchived(#[from] UnarchivedError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Local(#[from] LocalError),
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    #[error(transparent)]
+    Exec(#[from] ExecError),
+    #[error(transparent)]
+    ControlData(#[from] ControlDataError),
+    #[error(transparent)]
+    Write(#[from] FsError),
+}
+
+/// `beyond-pg archive %p %f`. `path` is relative to PGDATA, where Postgres calls from (facts A 24).
+pub(crate) async fn archive(layout: &Layout, path: &Path, name: &str) -> Result<(), ArchiveError> {
+    let loan = Loan::ask(layout).await?;
+    let Archive::S3(target) = &loan.archive else {
+        return Ok(unarchived::without_target(layout, path, name)?);
+    };
+    let done = put(layout, target, &loan, path, name).await;
+    let failure = done.as_ref().err().map(|error| chain(error));
+    // Best effort: the file is archived or not whether or not `health` hears of it.
+    if let Err(error) = loan::tell(layout, failure).await {
+        tracing::warn!("health does not learn what became of {name}: {error}");
+    }
+    done
+}
+
+async fn put(
+    layout: &Layout,
+    target: &S3Target,
+    loan: &Loan,
+    path: &Path,
+    name: &str,
+) -> Result<(), ArchiveError> {
+    let file = WalFile::parse(name).ok_or_else(|| ArchiveError::Name(name.to_owned()))?;
+    if let (Some(stamp), Some(ours)) = (stamp(layout), loan.instance.clone())
+        && stamp != ours
+    {
+        return Err(ArchiveError::NotOurs { stamp, ours });
+    }
+    let path = layout.pgdata().join(path);
+    let content = std::fs::read(&path).map_err(|source| ArchiveError::Read { path, source })?;
+    let control = cluster::controldata(layout, user::postgres()?)
+        .run()
+        .await?;
+    let system_id = ControlData::parse(&control)?.system_id;
+    let place = Place::new(&target.prefix, loan.instance.as_deref());
+    push::push(&S3::new(target), &place, &file, &content, system_id).await?;
+    Ok(())
+}
+
+/// Whether the archive had a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Restored {
+    Found,
+    Absent,
+}
+
+/// `beyond-pg restore %f %p`: puts a file of the archive where Postgres wants it.
+///
+/// The archive is that of whoever the volume is stamped for, which on a fork that has yet to leave is
+/// its parent: it reads there and never writes.
+pub(crate) async fn restore(
+    layout: &Layout,
+    name: &str,
+    path: &Path,
+) -> Result<Restored, ArchiveError> {
+    let file = WalFile::parse(name).ok_or_else(|| ArchiveError::Name(name.to_owned()))?;
+    let loan = Loan::ask(layout).await?;
+    let Archive::S3(target) = &loan.archive else {
+        return Err(ArchiveError::NoTarget);
+    };
+    let place = source(layout, target, &loan);
+    match fetch::fetch(&S3::new(target), &place, &file).await? {
+        None => Ok(Restored::Absent),
+        Some(content) => {
+            let path = layout.pgdata().join(path);
+            fs::write_atomic(&path, &content, 0o600, user::postgres()?)?;
+            Ok(Restored::Found)
+        }
+    }
+}
+
+/// From where to where this volume can be restored.
+pub(crate) async fn restore_window(layout: &Layout) -> Result<Window, ArchiveError> {
+    let loan = Loan::ask(layout).await?;
+    let Archive::S3(target) = &loan.archive else {
+        return Err(ArchiveError::NoTarget);
+    };
+    let account = user::postgres()?;
+    let text = cluster::controldata(layout, account).run().await?;
+    let local = local::read(layout, account, &ControlData::parse(&text)?).await?;
+    let place = source(layout, target, &loan);
+    let entries = S3::new(target).list(&place.files()).await?;
+    let archived: Vec<Archived> = entries
+        .into_iter()
+        .filter_map(|entry| {
+            Some(Archived {
+                segment: place.segment_of(&entry.key)?,
+                at: entry.modified,
+            })
+        })
+        .collect();
+    Ok(Window::new(local, &archived))
+}
+
+/// The archive that the WAL before now is in.
+pub(crate) fn source(layout: &Layout, target: &S3Target, loan: &Loan) -> Place {
+    let whose = stamp(layout).or_else(|| loan.instance.clone());
+    Place::new(&target.prefix, whose.as_deref())
+}
+
+/// Whose volume this is.
+fn stamp(layout: &Layout) -> Option<String> {
+    let text = std::fs::read_to_string(layout.stamp()).ok()?;
+    Some(text.trim().to_owned())
+}

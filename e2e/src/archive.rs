@@ -1,0 +1,61 @@
+//! The archive of a machine's WAL in the substrate's object storage, as a scenario speaks of it.
+
+use anyhow::{Context as _, Result, ensure};
+use fake_substrate::substrate::S3;
+
+use crate::guest::Guest;
+use crate::spec::Spec;
+
+/// Where in the bucket all machines of a scenario archive, each under its instance.
+pub const ARCHIVE: &str = "archive";
+
+impl Spec {
+    /// Its WAL is archived in the object storage.
+    pub fn archived(self, s3: &S3) -> Self {
+        self.metadata(
+            "BEYOND_PG_ARCHIVE_TARGET",
+            &format!("s3://{}/{ARCHIVE}", s3.bucket),
+        )
+        .metadata("AWS_ACCESS_KEY_ID", &s3.keys.access_key)
+        .metadata("AWS_SECRET_ACCESS_KEY", &s3.keys.secret_key)
+        .metadata("AWS_REGION", s3.region)
+        .metadata("AWS_ENDPOINT_URL", &s3.machine_endpoint)
+    }
+
+    /// Who its database is, instead of a name of its own.
+    pub fn instance(self, id: &str) -> Self {
+        self.metadata("BEYOND_INSTANCE_ID", id)
+    }
+}
+
+/// The keys under which an instance has archived, in order.
+pub async fn archived_by(s3: &S3, instance: &str) -> Result<Vec<String>> {
+    let answer = s3
+        .client()?
+        .list(&format!("{ARCHIVE}/{instance}/wal/"))
+        .await?;
+    ensure!(answer.status.is_success(), "{answer:?}");
+    let text = String::from_utf8(answer.body).context("a listing that is no text")?;
+    let keys = text.split("<Key>").skip(1);
+    let key = |rest: &str| rest.split("</Key>").next().unwrap_or_default().to_owned();
+    Ok(keys.map(key).collect())
+}
+
+/// The key of one file in the archive of an instance.
+pub fn archive_key(instance: &str, file: &str) -> String {
+    format!("{ARCHIVE}/{instance}/wal/{file}.lz4")
+}
+
+impl Guest {
+    /// Its next boot is restored to this and to nothing else.
+    pub async fn restore_to(&self, kind: &str, target: &str) -> Result<()> {
+        for other in ["TIME", "LSN", "NAME"] {
+            if other != kind {
+                self.remove_metadata(&format!("BEYOND_PG_RESTORE_TARGET_{other}"))
+                    .await?;
+            }
+        }
+        self.set_metadata(&format!("BEYOND_PG_RESTORE_TARGET_{kind}"), target)
+            .await
+    }
+}

@@ -1,0 +1,158 @@
+//! WAL reaches the object storage, whatever happens on the way there, and nothing there is overwritten.
+
+use anyhow::{Context as _, Result, ensure};
+use e2e::until::{Look, until};
+use e2e::{Operation, Outcome, Vm, archive_key, archived_by, budget, scenario};
+use fake_substrate::s3::client::{Call, Method};
+use fake_substrate::substrate::S3;
+
+/// Something happens, and it must fail to be archived for now, in the log and in the health, with these words.
+async fn fails_to_archive(db: &Vm, words: &str) -> Result<()> {
+    db.sql("INSERT INTO t VALUES (2)").await?;
+    db.refuses("archive_now", "archive_command failed for 0000")
+        .await?;
+    let health = db.complains_of(&["WAL is not archived", words]).await?;
+    let said = health.archive.last_error.context("no last error")?;
+    ensure!(said.contains(words), "{said}");
+    Ok(())
+}
+
+/// Something happens and is archived, sooner or later; the segment that has it.
+async fn archives(db: &Vm) -> Result<String> {
+    db.sql("CREATE TABLE IF NOT EXISTS t (n int); INSERT INTO t VALUES (1)")
+        .await?;
+    // Postgres rests after three failures in a row, and a try may be under way that fails yet.
+    until(budget::COMES_BACK, "everything is archived", async || {
+        let answer = db.rpc("archive_now").await?;
+        Ok(match answer.segment {
+            Some(segment) if answer.ok => Look::Found(segment),
+            _ => Look::NotYet(format!("{:?}", answer.error)),
+        })
+    })
+    .await
+}
+
+/// All is archived, and nothing is left to complain of.
+async fn is_well(db: &Vm, s3: &S3, instance: &str) -> Result<()> {
+    let segment = archives(db).await?;
+    let there = archived_by(s3, instance).await?;
+    ensure!(
+        there.contains(&archive_key(instance, &segment)),
+        "{segment} is not in {there:?}"
+    );
+    db.comes_to_be("archiving without complaint", |health| {
+        health.degraded.is_empty() && health.archive.last_error.is_none()
+    })
+    .await
+    .map(drop)
+}
+
+async fn failures(db: &Vm) -> Result<u64> {
+    let health = db.health().await?;
+    health.archive.failures.context("nobody archives")
+}
+
+/// A storage that refuses, loses answers, breaks off, is slow or has another clock costs tries, never a
+/// segment, and no hand is needed.
+#[tokio::test]
+async fn an_archive_survives_what_object_storage_does() -> Outcome {
+    scenario(async |world| {
+        let s3 = world.s3().await?;
+        let db = world.vm("db").archived(&s3).instance("one").boot().await?;
+        is_well(&db, &s3, "one").await?;
+
+        let refused = s3.refuse(Operation::Put).with_status(403).start().await?;
+        fails_to_archive(&db, "403").await?;
+        refused.heal().await?;
+        is_well(&db, &s3, "one").await?;
+
+        for breaking in [
+            s3.refuse(Operation::Put).with_status(500).times(2),
+            s3.reset(Operation::Put).times(1),
+            s3.lose_reply(Operation::Put).times(1),
+            s3.slow(Operation::Put, 65_536).times(1),
+        ] {
+            let before = failures(&db).await?;
+            let broken = breaking.start().await?;
+            is_well(&db, &s3, "one").await?;
+            ensure!(
+                failures(&db).await? == before,
+                "Postgres heard of {broken:?}"
+            );
+            broken.heal().await?;
+        }
+        let before = failures(&db).await?;
+        let off = world.clock_off_by("+20m").await?;
+        archives(&db).await?;
+        off.heal().await?;
+        ensure!(failures(&db).await? == before, "a clock was in the way");
+        is_well(&db, &s3, "one").await
+    })
+    .await
+}
+
+/// Settings that are wrong are told with what to mend, and those of the metadata count at the next try.
+#[tokio::test]
+async fn an_archive_that_may_not_or_is_not_there_is_told_and_mended_in_the_metadata() -> Outcome {
+    scenario(async |world| {
+        let s3 = world.s3().await?;
+        let db = world.vm("db").archived(&s3).instance("one").boot().await?;
+        is_well(&db, &s3, "one").await?;
+
+        db.set_metadata("AWS_SECRET_ACCESS_KEY", "rotated").await?;
+        fails_to_archive(&db, "AWS_SECRET_ACCESS_KEY").await?;
+        db.set_metadata("AWS_SECRET_ACCESS_KEY", &s3.keys.secret_key)
+            .await?;
+        is_well(&db, &s3, "one").await?;
+
+        let target = db_target(&s3);
+        db.set_metadata("BEYOND_PG_ARCHIVE_TARGET", "s3://nowhere/archive")
+            .await?;
+        fails_to_archive(&db, "NoSuchBucket").await?;
+        db.set_metadata("BEYOND_PG_ARCHIVE_TARGET", &target).await?;
+        is_well(&db, &s3, "one").await?;
+        let log = db.log().await?.join("\n");
+        ensure!(!log.contains(&s3.keys.secret_key), "a secret is in the log");
+        Ok(())
+    })
+    .await
+}
+
+fn db_target(s3: &S3) -> String {
+    format!("s3://{}/{}", s3.bucket, e2e::ARCHIVE)
+}
+
+/// What is in the archive under a name stays as it is: another file of that name, and another cluster's
+/// archive, are refused aloud.
+#[tokio::test]
+async fn what_another_has_archived_is_never_overwritten() -> Outcome {
+    scenario(async |world| {
+        let s3 = world.s3().await?;
+        let db = world.vm("db").archived(&s3).instance("one").boot().await?;
+        is_well(&db, &s3, "one").await?;
+
+        let name: String = db
+            .ask("SELECT pg_walfile_name(pg_current_wal_lsn())")
+            .await?;
+        let (host, key) = (s3.client()?, archive_key("one", &name));
+        let put = Call::new(Method::PUT, &key)
+            .header("x-amz-meta-sha256", "00")
+            .header("x-amz-meta-bytes", "6")
+            .header("x-amz-meta-system-id", "1")
+            .body("theirs");
+        ensure!(host.send(put).await?.status.is_success());
+        fails_to_archive(&db, "holds another file of this name").await?;
+        ensure!(host.get(&key).await?.body == b"theirs");
+        host.delete(&key).await?;
+        is_well(&db, &s3, "one").await?;
+
+        let before = archived_by(&s3, "one").await?;
+        let other = world.vm("other").archived(&s3).instance("one");
+        let other = other.boot().await?;
+        other.sql("CREATE TABLE t (n int)").await?;
+        fails_to_archive(&other, "this is the archive of the cluster with system id").await?;
+        ensure!(archived_by(&s3, "one").await? == before);
+        Ok(())
+    })
+    .await
+}
