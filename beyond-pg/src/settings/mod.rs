@@ -16,9 +16,9 @@ mod wal;
 mod tests;
 
 pub(crate) use problem::{Problem, Problems, Unsupported, Warning};
-pub(crate) use role::Role;
+pub(crate) use role::{Conninfo, REPLICATION_ROLE, Role};
 pub(crate) use secret::Secret;
-pub(crate) use wal::{Archive, InstanceId, RestoreTarget, Sink};
+pub(crate) use wal::{Archive, InstanceId, RestoreTarget, Sink, SinkAddress, SinkPolicy};
 
 /// The settings of one boot.
 #[derive(Clone, Debug, PartialEq, Eq)]

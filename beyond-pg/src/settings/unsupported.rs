@@ -10,14 +10,11 @@ impl Settings {
     /// What this machine was asked for and cannot do yet. Empty: boot may go on.
     pub(crate) fn not_yet_supported(&self) -> Vec<Unsupported> {
         let tier = match &self.role {
-            Role::Single => None,
+            Role::Single | Role::Sink { .. } => None,
             role => Some(format!("{}={} is", keys::TIER.name, role.tier())),
         };
         let asked = [
             tier,
-            self.sink
-                .is_some()
-                .then(|| format!("{} is", keys::WAL_SINK.name)),
             self.restore
                 .is_some()
                 .then(|| "a restore target is".to_owned()),
