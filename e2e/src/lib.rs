@@ -55,6 +55,7 @@ mod rpc;
 mod running;
 mod scenario;
 mod search;
+mod sink;
 mod spec;
 mod sql;
 mod stopped;

@@ -39,6 +39,8 @@ pub(crate) struct Look {
     pub(crate) segment_bytes: u64,
     /// Where its crash recovery would begin.
     pub(crate) redo_lsn: Lsn,
+    /// The end of what it has flushed itself.
+    pub(crate) flush_lsn: Lsn,
     pub(crate) slot: Option<Slot>,
 }
 
@@ -78,6 +80,7 @@ impl Primary<'_> {
                  'instance_id', nullif(current_setting('{instance}', true), ''), \
                  'segment_bytes', (SELECT setting::bigint FROM pg_settings WHERE name = 'wal_segment_size'), \
                  'redo_lsn', (SELECT redo_lsn::text FROM pg_control_checkpoint()), \
+                 'flush_lsn', pg_current_wal_flush_lsn()::text, \
                  'slot', (SELECT json_build_object('active', active, 'status', wal_status) \
                           FROM pg_replication_slots WHERE slot_name = '{NAME}'))"
             ))

@@ -40,6 +40,11 @@ pub(crate) enum StoreError {
          HINT: correct BEYOND_PG_PRIMARY_CONNINFO, or give this sink an empty volume"
     )]
     OtherDatabase { ours: String, theirs: String },
+    #[error(
+        "the primary's WAL ends at {theirs}, and what is here at {ours}: it runs without commits that this sink holds. Nothing was taken from it.\n\
+         HINT: restart the primary with BEYOND_PG_WAL_SINK_POLICY=required, which fetches them or says why it cannot; or give this sink an empty volume and keep this one"
+    )]
+    Behind { theirs: Lsn, ours: Lsn },
     #[error("packing the description")]
     Description(#[from] serde_json::Error),
     #[error("the primary has segments of {0} bytes, which none can have")]
@@ -162,7 +167,7 @@ impl Store {
             segment_bytes: look.segment_bytes,
         };
         match self.identity()? {
-            Some(ours) if ours == theirs => Ok(()),
+            Some(ours) if ours == theirs => self.check_not_behind(look),
             Some(ours) => Err(StoreError::OtherDatabase {
                 ours: ours.to_string(),
                 theirs: theirs.to_string(),
@@ -178,6 +183,17 @@ impl Store {
                 tracing::info!("holding the WAL of {theirs} from now on");
                 Ok(files::write_atomic(&path, text.as_bytes(), 0o600, owner)?)
             }
+        }
+    }
+
+    /// A primary without what is here gave it up or lost it: receiving would write over the only copy.
+    fn check_not_behind(&self, look: &Look) -> Result<(), StoreError> {
+        match self.holding()? {
+            Some(holding) if holding.flushed_lsn > look.flush_lsn => Err(StoreError::Behind {
+                theirs: look.flush_lsn,
+                ours: holding.flushed_lsn,
+            }),
+            Some(_) | None => Ok(()),
         }
     }
 

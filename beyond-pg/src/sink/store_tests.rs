@@ -25,6 +25,7 @@ fn look() -> Look {
         instance_id: Some("db".to_owned()),
         segment_bytes: MIB,
         redo_lsn: Lsn::new(4 * MIB),
+        flush_lsn: Lsn::new(5 * MIB),
         slot: None,
     }
 }
@@ -157,6 +158,25 @@ fn another_primary_is_refused_and_the_same_one_is_not() {
             "the primary is another database than the one whose WAL is here: system 17, instance fork instead of \
              system 17, instance db. Nothing was taken from it."
         )
+    );
+}
+
+#[test]
+fn a_primary_that_has_less_than_is_here_does_not_write_over_it() {
+    let sink = sink();
+    sink.put("000000010000000000000004", &segment(4).0);
+    let admit = |flush_lsn| {
+        let look = Look {
+            flush_lsn,
+            ..look()
+        };
+        sink.store.admit(&look, Account::current())
+    };
+    admit(Lsn::new(5 * MIB)).unwrap();
+    let refused = admit(Lsn::new(5 * MIB - 8)).unwrap_err().to_string();
+    assert!(
+        refused.contains("ends at 0/4FFFF8, and what is here at 0/500000"),
+        "{refused}"
     );
 }
 

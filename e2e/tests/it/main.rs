@@ -29,6 +29,7 @@ mod resize;
 mod rpc;
 mod secrets;
 mod settings;
+mod sink;
 mod stop;
 mod supervise;
 mod tls;
