@@ -129,8 +129,8 @@ impl Layout {
     }
 
     /// The password of a program that is starting; on tmpfs, for moments.
-    pub(crate) fn passfile(&self) -> PathBuf {
-        self.run_dir().join("pgpass")
+    pub(crate) fn passfile(&self, program: &str) -> PathBuf {
+        self.run_dir().join(format!("pgpass.{program}"))
     }
 
     /// Makes Postgres recover onto a timeline of its own, and is gone when it has.

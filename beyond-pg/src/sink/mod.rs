@@ -18,7 +18,7 @@ pub(crate) mod store;
 mod store_tests;
 
 use std::io;
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -121,7 +121,7 @@ impl<'a> Sink<'a> {
         fs::make_dir(&layout.sink(), 0o700, owners.postgres)?;
         fs::make_dir(&layout.sink_wal(), 0o700, owners.postgres)?;
         let port = wire::ports::SINK;
-        let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port))
+        let listener = listen(port)
             .await
             .map_err(|source| SinkError::Listen { port, source })?;
         Ok(Sink {
@@ -197,7 +197,7 @@ impl<'a> Sink<'a> {
             primary.make_slot(look.slot.is_some()).await?;
         }
         self.store.pad_partial(look.segment_bytes)?;
-        let mut pass = Some(primary.passfile()?);
+        let mut pass = Some(primary.passfile(receiver::PROGRAM)?);
         let mut receiver = Receiver::start(&primary, logs)?;
         loop {
             tokio::select! {
@@ -213,5 +213,14 @@ impl<'a> Sink<'a> {
                 self.store.forget_before(look.redo_lsn)?;
             }
         }
+    }
+}
+
+/// On both families, or on the one that a machine without IPv6 has.
+async fn listen(port: u16) -> io::Result<TcpListener> {
+    match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
+        Ok(listener) => Ok(listener),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(error),
+        Err(_no_ipv6) => TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await,
     }
 }

@@ -67,6 +67,8 @@ pub(crate) struct Primary<'a> {
     pub(crate) password: &'a Secret,
 }
 
+const PSQL: &str = "psql";
+
 /// The name of the slot, and of the standby whose word counts.
 pub(crate) const NAME: &str = settings::Sink::STANDBY;
 
@@ -108,12 +110,13 @@ impl Primary<'_> {
 
     /// A program of the server's version that finds the password in a file.
     pub(crate) fn program(&self, name: &str) -> Program {
-        cluster::program(self.layout, name, self.owner).env("PGPASSFILE", self.layout.passfile())
+        cluster::program(self.layout, name, self.owner)
+            .env("PGPASSFILE", self.layout.passfile(name))
     }
 
-    /// Puts the password where libpq looks for it, on tmpfs, for as long as the answer lives.
-    pub(crate) fn passfile(&self) -> Result<PassFile, PrimaryError> {
-        let path = self.layout.passfile();
+    /// Puts the password where that program looks for it, on tmpfs, for as long as the answer lives.
+    pub(crate) fn passfile(&self, program: &str) -> Result<PassFile, PrimaryError> {
+        let path = self.layout.passfile(program);
         let escaped = self
             .password
             .expose()
@@ -125,9 +128,9 @@ impl Primary<'_> {
     }
 
     async fn sql(&self, statement: &str) -> Result<String, PrimaryError> {
-        let _pass = self.passfile()?;
+        let _pass = self.passfile(PSQL)?;
         let program = self
-            .program("psql")
+            .program(PSQL)
             .args(["-X", "-A", "-t", "-q", "-w", "-v", "ON_ERROR_STOP=1", "-c"])
             .arg(statement)
             .arg("-d")

@@ -7,6 +7,9 @@ use crate::fx::exec::{self, ExecError, Output, Running};
 use crate::logs::{self, Dialect, LastWords, Logs, Source};
 use crate::sink::primary::{NAME, Primary};
 
+/// What receives.
+pub(super) const PROGRAM: &str = "pg_receivewal";
+
 #[derive(Debug, Error)]
 pub(crate) enum ReceiverError {
     #[error(transparent)]
@@ -27,7 +30,7 @@ impl Receiver {
         logs: Option<&Logs>,
     ) -> Result<Receiver, ReceiverError> {
         let program = primary
-            .program("pg_receivewal")
+            .program(PROGRAM)
             // Without --synchronous it flushes at the end of a segment, and commits stall (facts A 20).
             .args([
                 "--synchronous",
@@ -50,7 +53,7 @@ impl Receiver {
         let last_words = running.take_pipes().map(|(stdout, stderr)| {
             let source = |stream| Source {
                 stream,
-                execution_id: "pg_receivewal".to_owned(),
+                execution_id: PROGRAM.to_owned(),
             };
             let stdout_source = source(wire::log::Stream::Stdout);
             logs::forward(logs, Dialect::Postgres, stdout_source, stdout);
