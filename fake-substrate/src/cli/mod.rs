@@ -15,6 +15,7 @@ mod psql;
 mod report;
 mod rpc;
 mod serve;
+mod sink;
 mod status;
 mod storage;
 mod terminal;

@@ -7,6 +7,7 @@ mod handle;
 mod handle_disk;
 mod last_lines;
 pub mod metadata;
+mod readiness;
 pub mod size;
 pub mod spec;
 pub mod state;
