@@ -108,6 +108,36 @@ impl Layout {
         self.beyond_dir().join("restored.json")
     }
 
+    /// Makes Postgres replay the WAL behind a clean shutdown, on the same timeline.
+    pub(crate) fn backup_label(&self) -> PathBuf {
+        self.pgdata().join("backup_label")
+    }
+
+    /// What a WAL sink keeps.
+    pub(crate) fn sink(&self) -> PathBuf {
+        self.volume().join("sink")
+    }
+
+    /// The segments a sink has received.
+    pub(crate) fn sink_wal(&self) -> PathBuf {
+        self.sink().join("wal")
+    }
+
+    /// What a sink had received before its slot was lost.
+    pub(crate) fn sink_wal_before(&self) -> PathBuf {
+        self.sink().join("wal.before")
+    }
+
+    /// Whose WAL a sink holds.
+    pub(crate) fn sink_identity(&self) -> PathBuf {
+        self.sink().join("identity.json")
+    }
+
+    /// The password of a program that is starting; on tmpfs, for moments.
+    pub(crate) fn passfile(&self, program: &str) -> PathBuf {
+        self.run_dir().join(format!("pgpass.{program}"))
+    }
+
     /// Makes Postgres recover onto a timeline of its own, and is gone when it has.
     pub(crate) fn recovery_signal(&self) -> PathBuf {
         self.pgdata().join("recovery.signal")

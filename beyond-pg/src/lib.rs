@@ -24,9 +24,11 @@ mod metadata;
 mod postgres;
 mod rpc;
 mod settings;
+mod sink;
 mod supervise;
 mod sys;
 mod tls;
+mod wal;
 
 use std::process::ExitCode;
 

@@ -61,6 +61,7 @@ mod rpc;
 mod running;
 mod scenario;
 mod search;
+mod sink;
 mod slow_disk;
 pub mod soak;
 mod spec;

@@ -61,6 +61,10 @@ impl Volume {
 }
 
 impl Spec {
+    pub(crate) fn site(&self) -> &Site {
+        &self.site
+    }
+
     pub(crate) fn new(site: Arc<Site>, name: &str) -> Self {
         Self {
             image: site.images.release.clone(),

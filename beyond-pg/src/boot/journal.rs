@@ -32,6 +32,12 @@ pub(crate) struct WalRecord {
     pub(crate) redo_lsn: String,
     pub(crate) end_lsn: String,
     pub(crate) replayed_bytes: u64,
+    /// The end of the WAL that the sink had, where one was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) sink_lsn: Option<String>,
+    /// Segments that were fetched from it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) fetched_segments: Option<usize>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -3,6 +3,7 @@
 
 pub(crate) mod apply;
 pub(crate) mod facts;
+pub(crate) mod gap;
 pub(crate) mod journal;
 pub(crate) mod plan;
 pub(crate) mod step;

@@ -316,9 +316,24 @@ impl Boot<'_> {
         (!stamped).then_some(DiskStep::Stamp(ours))
     }
 
+    /// A fork that has yet to leave its parent has no WAL in any sink, and a restore ends where it was told.
+    fn gap(&self, leave: &[Part]) -> Option<BringUpStep> {
+        let sink = self.settings.sink.as_ref()?;
+        let asks = leave.is_empty() && self.settings.restore.is_none();
+        asks.then(|| BringUpStep::FillGap {
+            sink: sink.address.clone(),
+        })
+    }
+
     fn bring_up(&self, facts: &Facts) -> Vec<BringUpStep> {
         let database = &self.settings.database;
         let mut ensure = vec![Ensure::SuperuserPassword, Ensure::PoolerAccess];
+        ensure.extend(
+            self.settings
+                .sink
+                .as_ref()
+                .map(|sink| Ensure::ReplicationRole(sink.replication_password.clone())),
+        );
         if database != MAINTENANCE_DATABASE {
             ensure.push(Ensure::Database(database.clone()));
         }
@@ -337,10 +352,9 @@ impl Boot<'_> {
             Belonging::CopyOf { .. } => &Part::ALL,
             Belonging::Ours | Belonging::OursAtLast => &[],
         };
-        leave
-            .iter()
-            .copied()
-            .map(BringUpStep::Leave)
+        let gap = self.gap(leave);
+        gap.into_iter()
+            .chain(leave.iter().copied().map(BringUpStep::Leave))
             .chain(hooks(Stage::PreStart))
             .chain([BringUpStep::StartPostgres, BringUpStep::StartPooler])
             .chain(ensure.into_iter().map(BringUpStep::Ensure))

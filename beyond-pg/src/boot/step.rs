@@ -7,6 +7,7 @@ use crate::conf::ConfFile;
 use crate::fork::Part;
 use crate::hooks::Hook;
 use crate::postgres::ensure::Ensure;
+use crate::settings::SinkAddress;
 use crate::tls::pair::Bundle;
 use crate::tls::source::TlsSource;
 
@@ -71,6 +72,10 @@ pub(crate) enum DiskStep {
 /// Starting and checking. These change nothing that is already right.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum BringUpStep {
+    /// What the sink has and this volume lacks.
+    FillGap {
+        sink: SinkAddress,
+    },
     /// A Postgres that nobody else can reach becomes one of our own.
     Leave(Part),
     Hook(Hook),
@@ -177,6 +182,9 @@ impl fmt::Display for DiskStep {
 impl fmt::Display for BringUpStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            BringUpStep::FillGap { sink } => {
+                write!(f, "fetch from the sink {sink} what this volume lacks")
+            }
             BringUpStep::Leave(part) => write!(f, "fork: {part}"),
             BringUpStep::Hook(hook) => write!(f, "run hook {hook}"),
             BringUpStep::StartPostgres => write!(f, "start Postgres"),

@@ -17,6 +17,9 @@ pub(super) fn render(settings: &Settings) -> Option<String> {
     }
 }
 
+/// Whose WAL this is, for a sink to ask: forks have the same system identifier.
+pub(crate) const INSTANCE: &str = "beyond.instance_id";
+
 /// `on` is the level that means "flushed there": `remote_write` would acknowledge from the
 /// receiver's page cache, `remote_apply` never returns from a receiver that applies nothing
 /// (facts 20). It also overrides an ephemeral volume's `off`.
@@ -31,5 +34,9 @@ fn commits(settings: &Settings) -> String {
             .section("Nobody but this machine: replicas are asynchronous, or a restore is running.")
             .set("synchronous_standby_names", ""),
     };
+    if let Some(instance) = &settings.instance_id {
+        conf.section("What a sink asks for to know whose WAL it holds.")
+            .set(INSTANCE, instance.as_str());
+    }
     conf.into_text()
 }

@@ -9,17 +9,19 @@ mod link;
 mod seeds;
 mod settings;
 mod texts;
+mod wal;
 
 pub use link::{control_rpc, link_message, link_stream, log_lines};
 pub use seeds::{Seed, seeds};
 pub use settings::{mmds_answer, mmds_document, settings};
 pub use texts::{extension_manifest, hook_names, kernel_command_line, text_files};
+pub use wal::wal_pages;
 
 /// What a target does with an input: nothing, or panic.
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("link_stream", link_stream),
     ("link_message", link_message),
     ("control_rpc", control_rpc),
@@ -31,6 +33,7 @@ pub const TARGETS: [(&str, Target); 11] = [
     ("text_files", text_files),
     ("hook_names", hook_names),
     ("extension_manifest", extension_manifest),
+    ("wal_pages", wal_pages),
 ];
 
 /// A number that the input chooses, and the rest of it.

@@ -19,6 +19,7 @@ pub struct Seed {
 pub fn seeds() -> Vec<Seed> {
     let mut seeds = by_hand();
     seeds.extend(goldens());
+    seeds.extend(super::wal::forged());
     let manifest = root().join("extensions.toml");
     seeds.push(seed("extension_manifest", "image", read(&manifest)));
     seeds
@@ -28,7 +29,7 @@ pub(super) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-fn seed(target: &str, name: &str, input: Vec<u8>) -> Seed {
+pub(super) fn seed(target: &str, name: &str, input: Vec<u8>) -> Seed {
     Seed {
         target: target.to_owned(),
         name: name.to_owned(),

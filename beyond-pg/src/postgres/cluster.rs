@@ -18,7 +18,8 @@ pub(crate) fn search_path(layout: &Layout) -> String {
     )
 }
 
-fn program(layout: &Layout, name: &str, user: Account) -> Program {
+/// A program of the server's own version.
+pub(crate) fn program(layout: &Layout, name: &str, user: Account) -> Program {
     Program::new(layout.bin(name))
         .env("PATH", search_path(layout))
         .env("LC_ALL", "C.UTF-8")

@@ -15,6 +15,9 @@ pub(crate) struct ControlData {
     /// Where crash recovery would start.
     pub(crate) redo: PgLsn,
     pub(crate) timeline: u32,
+    /// Where the last checkpoint's own record is.
+    pub(crate) checkpoint: PgLsn,
+    pub(crate) segment_bytes: u64,
 }
 
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -44,6 +47,8 @@ impl ControlData {
             system_id: value(&line, "Database system identifier")?,
             redo: value(&line, "Latest checkpoint's REDO location")?,
             timeline: value(&line, "Latest checkpoint's TimeLineID")?,
+            checkpoint: value(&line, "Latest checkpoint location")?,
+            segment_bytes: value(&line, "Bytes per WAL segment")?,
         })
     }
 
@@ -88,6 +93,7 @@ Latest checkpoint location:           0/1A2B3C8
 Latest checkpoint's REDO location:    0/1A2B370
 Latest checkpoint's REDO WAL file:    000000010000000000000001
 Latest checkpoint's TimeLineID:       1
+Bytes per WAL segment:                16777216
 ";
 
     #[test]
@@ -99,6 +105,8 @@ Latest checkpoint's TimeLineID:       1
                 system_id: 7_575_400_226_518_282_265,
                 redo: PgLsn::from(0x1A2_B370),
                 timeline: 1,
+                checkpoint: PgLsn::from(0x1A2_B3C8),
+                segment_bytes: 16 << 20,
             }
         );
         assert!(!ControlData::parse(OUTPUT).unwrap().is_clean());

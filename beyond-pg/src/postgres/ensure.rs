@@ -8,12 +8,13 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 use tokio_postgres::Transaction;
+use wire::lsn::Lsn;
 
 use crate::layout::Layout;
 use crate::manifest::Extension;
 use crate::postgres::scram;
 use crate::postgres::session::{Session, SessionError};
-use crate::settings::Secret;
+use crate::settings::{REPLICATION_ROLE, Secret};
 
 /// Where roles, the pooler's function and pg_cron live.
 pub(crate) const MAINTENANCE_DATABASE: &str = "postgres";
@@ -24,6 +25,8 @@ pub(crate) const SUPERUSER: &str = "postgres";
 pub(crate) enum Ensure {
     SuperuserPassword,
     PoolerAccess,
+    /// The role that a sink logs in as, with this password.
+    ReplicationRole(Secret),
     Database(String),
     Extension {
         database: String,
@@ -37,6 +40,7 @@ impl fmt::Display for Ensure {
         match self {
             Ensure::SuperuserPassword => write!(f, "ensure the superuser's password"),
             Ensure::PoolerAccess => write!(f, "ensure the pooler's role and auth_query function"),
+            Ensure::ReplicationRole(_) => write!(f, "ensure the role {REPLICATION_ROLE}"),
             Ensure::Database(name) => write!(f, "ensure database {name}"),
             Ensure::Extension {
                 database,
@@ -58,7 +62,10 @@ impl Ensure {
     pub(crate) fn is_advisory(&self) -> bool {
         match self {
             Ensure::Extension { .. } => true,
-            Ensure::SuperuserPassword | Ensure::PoolerAccess | Ensure::Database(_) => false,
+            Ensure::SuperuserPassword
+            | Ensure::PoolerAccess
+            | Ensure::ReplicationRole(_)
+            | Ensure::Database(_) => false,
         }
     }
 }
@@ -76,6 +83,11 @@ pub(crate) enum EnsureError {
     Session(#[from] SessionError),
     #[error("making a SCRAM verifier: the system gave no randomness")]
     Random(#[source] ring::error::Unspecified),
+    #[error(
+        "recovery ended at {end}, before the end of the sink's WAL at {sink}: acknowledged commits are missing\n\
+         HINT: stop the machine, keep the volume and the sink's, and compare their WAL with pg_waldump"
+    )]
+    Short { end: Lsn, sink: Lsn },
     #[error("{item}")]
     Sql {
         item: String,
@@ -125,6 +137,15 @@ impl<'a> PostStart<'a> {
             Ensure::PoolerAccess => pooler_access(self.session(MAINTENANCE_DATABASE).await?)
                 .await
                 .map_err(sql),
+            Ensure::ReplicationRole(password) => {
+                let session = self.session(MAINTENANCE_DATABASE).await?;
+                let stored = replication_verifier(session).await.map_err(sql)?;
+                if stored.is_some_and(|stored| scram::matches(&stored, password)) {
+                    return Ok(Outcome::Unchanged);
+                }
+                let verifier = scram::verifier(password).map_err(EnsureError::Random)?;
+                set_replication_role(session, &verifier).await.map_err(sql)
+            }
             Ensure::Database(name) => database(self.session(MAINTENANCE_DATABASE).await?, name)
                 .await
                 .map_err(sql),
@@ -179,6 +200,38 @@ async fn set_superuser_verifier(session: &mut Session, verifier: &str) -> Sql<Ou
     transaction.batch_execute(&alter).await?;
     transaction.commit().await?;
     Ok(Outcome::Changed("set the superuser's password".into()))
+}
+
+/// Of a role that may stream and nothing else; any other is made anew.
+async fn replication_verifier(session: &Session) -> Sql<Option<String>> {
+    let query = "SELECT rolpassword FROM pg_authid WHERE rolname = $1 AND rolcanlogin \
+                 AND rolreplication AND NOT rolsuper AND NOT rolcreaterole AND NOT rolcreatedb";
+    let row = session.query_opt(query, &[&REPLICATION_ROLE]).await?;
+    Ok(row.and_then(|row| row.get(0)))
+}
+
+async fn set_replication_role(session: &mut Session, verifier: &str) -> Sql<Outcome> {
+    let transaction = session.transaction().await?;
+    transaction.batch_execute(UNSEEN).await?;
+    let exists = "SELECT FROM pg_roles WHERE rolname = $1";
+    if transaction
+        .query_opt(exists, &[&REPLICATION_ROLE])
+        .await?
+        .is_none()
+    {
+        let create = format!("CREATE ROLE {REPLICATION_ROLE}");
+        transaction.batch_execute(&create).await?;
+    }
+    let alter = format!(
+        "ALTER ROLE {REPLICATION_ROLE} LOGIN REPLICATION NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS \
+         PASSWORD {}",
+        literal(verifier)
+    );
+    transaction.batch_execute(&alter).await?;
+    transaction.commit().await?;
+    Ok(Outcome::Changed(format!(
+        "set up the role {REPLICATION_ROLE}"
+    )))
 }
 
 /// The pooler asks for verifiers as a role that can do nothing else: it calls one function.

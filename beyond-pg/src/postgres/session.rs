@@ -11,12 +11,14 @@ use crate::layout::Layout;
 
 /// What a boot does must not depend on what users make of the superuser's defaults. A statement that
 /// hangs longer than five minutes is given up: most wait for a lock that somebody holds. One whose
-/// session was dropped here ends there, too, within a second, instead of going on for nobody.
+/// session was dropped here ends there, too, within a second, instead of going on for nobody. Its commits wait for no other machine:
+/// a sink gets its role from them, and each boot makes them true again.
 const OUR_OWN_DEFAULTS: &str = "
     SET statement_timeout = '5min';
     SET default_transaction_read_only = off;
     SET search_path = public;
     SET client_connection_check_interval = '1s';
+    SET synchronous_commit = local;
     SET session_replication_role = origin";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 

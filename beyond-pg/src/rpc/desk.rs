@@ -11,7 +11,7 @@ use wire::rpc::{self, Lifecycle, Map};
 use crate::fx::clock;
 use crate::hooks::Hooks;
 use crate::layout::Layout;
-use crate::settings::{Archive, Settings};
+use crate::settings::{Archive, Role, Settings};
 use crate::supervise::Server;
 
 /// What the supervisor and the callers tell each other.
@@ -45,6 +45,10 @@ pub(super) struct Told {
     pub(super) archive_target: Option<String>,
     /// Why the last file was not archived.
     pub(super) archive_error: Option<String>,
+    /// Who has to hold a commit.
+    pub(super) sync_names: Option<String>,
+    /// It runs no Postgres.
+    pub(super) is_sink: bool,
 }
 
 /// What has become of a server in this boot.
@@ -72,6 +76,8 @@ pub(crate) enum Concern {
     Certificate,
     /// The volume fills up.
     Disk,
+    /// The sink cannot be asked; on a sink, nothing comes in.
+    Sink,
 }
 
 impl Desk {
@@ -86,6 +92,8 @@ impl Desk {
             hooks: None,
             archive_target: None,
             archive_error: None,
+            sync_names: None,
+            is_sink: false,
         };
         Arc::new(Desk {
             layout,
@@ -106,6 +114,8 @@ impl Desk {
     pub(crate) fn tell_settings(&self, settings: &Settings, hooks: Hooks) {
         self.state.send_modify(|told| {
             told.hooks = Some(hooks);
+            told.sync_names = settings.sync_names();
+            told.is_sink = matches!(settings.role, Role::Sink { .. });
             told.archive_target = match &settings.archive {
                 Archive::Off => None,
                 Archive::S3(target) => Some(format!("s3://{}/{}", target.bucket, target.prefix)),

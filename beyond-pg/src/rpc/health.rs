@@ -21,6 +21,7 @@ use crate::postgres::session::Session;
 use crate::rpc::archiver::{Archiver, Keeper};
 use crate::rpc::desk::{Desk, Told};
 use crate::rpc::{configuration, lsn};
+use crate::sink::store::Store;
 use crate::supervise::chain;
 use crate::sys::user;
 
@@ -36,6 +37,9 @@ pub(super) async fn health(desk: &Desk, told: &Told) -> Response {
     let mut health = as_told(told);
     health.disk = disk(desk);
     note_unarchived(desk, &mut health);
+    if told.is_sink {
+        return of_sink(desk, health);
+    }
     let looked = match reason_not_to_ask(desk, told) {
         Some(reason) => Err(reason),
         None => clock::within(LOOK, look(desk, told, &mut health))
@@ -55,6 +59,35 @@ pub(super) async fn health(desk: &Desk, told: &Told) -> Response {
         health: Some(health),
         ..Response::done()
     }
+}
+
+/// A sink's position is the end of what is safe there.
+fn of_sink(desk: &Desk, mut health: Health) -> Response {
+    match Store::of(&desk.layout).holding() {
+        Ok(Some(holding)) => {
+            health.timeline = Some(holding.timeline);
+            health.wal.flush_lsn = Some(holding.flushed_lsn);
+        }
+        Ok(None) => {}
+        Err(error) => health.unanswered.push(chain(&error)),
+    }
+    Response {
+        lsn: health.wal.flush_lsn,
+        health: Some(health),
+        ..Response::done()
+    }
+}
+
+/// Nobody holds a commit who has to: it waits until somebody does.
+fn waiting(told: &Told, standbys: &[Standby]) -> Option<String> {
+    let names = told.sync_names.as_ref()?;
+    let holds = |standby: &Standby| matches!(standby.sync_state.as_str(), "sync" | "quorum");
+    (!standbys.iter().any(holds)).then(|| {
+        format!(
+            "commits wait: none of {names} is connected\n\
+             HINT: start the sink, or see in its health why it does not receive; nothing is lost meanwhile"
+        )
+    })
 }
 
 fn as_told(told: &Told) -> Health {
@@ -136,7 +169,7 @@ async fn look(desk: &Desk, told: &Told, health: &mut Health) -> Result<(), Strin
     };
     note("its position in the WAL", position(&session, health).await);
     note("its archiver", archiver(&session, desk, told, health).await);
-    note("its standbys", standbys(&session, health).await);
+    note("its standbys", standbys(&session, told, health).await);
     let configured = configuration::look(&session, &desk.layout).await;
     note(
         "its configuration",
@@ -189,7 +222,7 @@ async fn archiver(session: &Session, desk: &Desk, told: &Told, health: &mut Heal
     Ok(())
 }
 
-async fn standbys(session: &Session, health: &mut Health) -> Part {
+async fn standbys(session: &Session, told: &Told, health: &mut Health) -> Part {
     let query = "SELECT coalesce(application_name, ''), coalesce(state, ''), \
                  coalesce(sync_state, ''), flush_lsn, replay_lsn \
                  FROM pg_stat_replication ORDER BY 1, pid LIMIT 100";
@@ -202,6 +235,7 @@ async fn standbys(session: &Session, health: &mut Health) -> Part {
         replay_lsn: row.get::<_, Option<PgLsn>>(4).map(lsn),
     };
     health.standbys = rows.iter().map(standby).collect();
+    health.degraded.extend(waiting(told, &health.standbys));
     Ok(())
 }
 

@@ -129,12 +129,12 @@ pub(crate) const WAL_SINK_POLICY: Key = key(
 pub(crate) const PRIMARY_CONNINFO: Key = key(
     "BEYOND_PG_PRIMARY_CONNINFO",
     "how a replica or sink reaches its primary; tiers replica and sink need it",
-    "libpq key=value pairs without a password, such as `host=10.0.0.4 port=5433 user=replicator`",
+    "libpq key=value pairs without a password, such as `host=10.0.0.4 port=5433`",
     "none",
 );
 pub(crate) const REPLICATION_PASSWORD: Key = secret(
     "BEYOND_PG_REPLICATION_PASSWORD",
-    "password of the role `replicator`; tiers primary, replica and sink need it, and a WAL sink does",
+    "password of the role `beyond_replication`; tiers primary, replica and sink need it, and a WAL sink does",
     "a non-empty text without line breaks",
 );
 pub(crate) const SYNC_STANDBYS: Key = key(

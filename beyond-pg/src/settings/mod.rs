@@ -16,9 +16,11 @@ mod wal;
 mod tests;
 
 pub(crate) use problem::{Problem, Problems, Unsupported, Warning};
-pub(crate) use role::Role;
+pub(crate) use role::{Conninfo, REPLICATION_ROLE, Role};
 pub(crate) use secret::Secret;
-pub(crate) use wal::{Archive, InstanceId, RestoreTarget, S3Keys, S3Target, Sink};
+pub(crate) use wal::{
+    Archive, InstanceId, RestoreTarget, S3Keys, S3Target, Sink, SinkAddress, SinkPolicy,
+};
 
 /// The settings of one boot.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,6 +7,9 @@ use std::fmt;
 
 use super::secret::Secret;
 
+/// Who streams WAL: the role that a primary makes and a sink logs in as.
+pub(crate) const REPLICATION_ROLE: &str = "beyond_replication";
+
 /// The words of `BEYOND_PG_TIER`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tier {

@@ -347,7 +347,7 @@ fn what_cannot_be_kept_yet_is_named_rather_than_ignored() {
     }
     let replication = ("BEYOND_PG_REPLICATION_PASSWORD", "x");
     assert_eq!(named(&[("BEYOND_PG_TIER", "primary"), replication]), 1);
-    assert_eq!(named(&[("BEYOND_PG_WAL_SINK", "s:1"), replication]), 1);
+    assert_eq!(named(&[("BEYOND_PG_WAL_SINK", "s:1"), replication]), 0);
     assert_eq!(named(&[("BEYOND_PG_ARCHIVE_TARGET", "s3://backups")]), 0);
     assert_eq!(named(&[("BEYOND_PG_RESTORE_TARGET_LSN", "0/1")]), 0);
     assert_eq!(

@@ -9,21 +9,10 @@ use super::{Role, Settings, Unsupported};
 impl Settings {
     /// What this machine was asked for and cannot do yet. Empty: boot may go on.
     pub(crate) fn not_yet_supported(&self) -> Vec<Unsupported> {
-        let tier = match &self.role {
-            Role::Single => None,
-            role => Some(format!("{}={} is", keys::TIER.name, role.tier())),
-        };
-        let asked = [
-            tier,
-            self.sink
-                .is_some()
-                .then(|| format!("{} is", keys::WAL_SINK.name)),
-        ];
-        asked
-            .into_iter()
-            .flatten()
-            .map(|what| refusal(&what))
-            .collect()
+        match &self.role {
+            Role::Single | Role::Sink { .. } => Vec::new(),
+            role => vec![refusal(&format!("{}={} is", keys::TIER.name, role.tier()))],
+        }
     }
 }
 

@@ -1,13 +1,16 @@
 //! What the supervisor does that takes a while: each errand is a future that may be dropped at any
 //! point and begun again.
 
+mod recovery;
+
 use std::cell::RefCell;
 use std::fs;
 use std::pin::pin;
 use std::time::Duration;
 
 use crate::boot::Observed;
-use crate::boot::journal::{Journal, WalRecord};
+use crate::boot::gap::Filled;
+use crate::boot::journal::Journal;
 use crate::boot::step::{BringUpStep, Plan};
 use crate::disk;
 use crate::fork::leave::{LeaveError, Leaving, Left};
@@ -16,14 +19,13 @@ use crate::fx::clock;
 use crate::hooks::{HookError, Hooks, Stage};
 use crate::layout::Layout;
 use crate::logs::Logs;
-use crate::postgres::cluster;
 use crate::postgres::controldata::ControlData;
 use crate::postgres::ensure::{
     Ensure, EnsureError, MAINTENANCE_DATABASE, Outcome, PostStart, SUPERUSER,
 };
 use crate::postgres::login::Login;
 use crate::postgres::postmaster::{self, Postmaster};
-use crate::postgres::session::{Session, SessionError};
+use crate::postgres::session::Session;
 use crate::supervise::fallback::Fallback;
 use crate::supervise::machine::{Errand, Event};
 
@@ -42,6 +44,8 @@ pub(crate) struct Errands<'a> {
     /// What Postgres is started with.
     pub(crate) fallback: Fallback<'a>,
     journal: RefCell<Journal>,
+    /// What the sink had, which recovery has to reach.
+    filled: RefCell<Option<Filled>>,
     /// `pg_control` as the boot found it, before recovery.
     before: RefCell<Option<ControlData>>,
 }
@@ -61,6 +65,7 @@ impl<'a> Errands<'a> {
             plan,
             hooks,
             journal,
+            filled: RefCell::new(None),
             before: RefCell::new(None),
         }
     }
@@ -132,21 +137,6 @@ impl<'a> Errands<'a> {
             clock::pause(GLANCE).await;
         }
         self.ended(&BringUpStep::StartPostgres);
-    }
-
-    /// Best effort: it is for the boot record.
-    async fn note_control_data(&self) {
-        if self.before.borrow().is_some() {
-            return;
-        }
-        let program = cluster::controldata(self.layout, self.observed.owners.postgres);
-        match program.run().await.map(|text| ControlData::parse(&text)) {
-            Ok(Ok(control)) => *self.before.borrow_mut() = Some(control),
-            Ok(Err(error)) => {
-                tracing::warn!("the boot record will lack what recovery did: {error}");
-            }
-            Err(error) => tracing::warn!("the boot record will lack what recovery did: {error}"),
-        }
     }
 
     /// This is a fork, and its own settings name nobody who has to hold a commit.
@@ -226,6 +216,7 @@ impl<'a> Errands<'a> {
                     }
                 }
                 BringUpStep::Hook(_)
+                | BringUpStep::FillGap { .. }
                 | BringUpStep::Leave(_)
                 | BringUpStep::StartPostgres
                 | BringUpStep::StartPooler
@@ -256,34 +247,6 @@ impl<'a> Errands<'a> {
             .record
             .failed
             .push(words.to_owned());
-    }
-
-    /// What recovery replayed: from the redo point of before to the checkpoint that ended it.
-    async fn note_recovery(&self) -> Result<(), SessionError> {
-        let Some(before) = self.before.borrow().clone() else {
-            return Ok(());
-        };
-        let session = Session::open(self.layout, MAINTENANCE_DATABASE).await?;
-        let query = "SELECT redo_lsn, timeline_id FROM pg_control_checkpoint()";
-        // Best effort: it is for the boot record.
-        let row = match session.query_one(query, &[]).await {
-            Ok(row) => row,
-            Err(error) => {
-                tracing::warn!("the boot record will lack what recovery did: {error}");
-                return Ok(());
-            }
-        };
-        let end: tokio_postgres::types::PgLsn = row.get(0);
-        let timeline: i32 = row.get(1);
-        let replayed = u64::from(end).saturating_sub(u64::from(before.redo));
-        self.journal.borrow_mut().record.wal = Some(WalRecord {
-            clean: before.is_clean(),
-            timeline: u32::try_from(timeline).unwrap_or(before.timeline),
-            redo_lsn: before.redo.to_string(),
-            end_lsn: end.to_string(),
-            replayed_bytes: if before.is_clean() { 0 } else { replayed },
-        });
-        Ok(())
     }
 
     async fn login(&self) {

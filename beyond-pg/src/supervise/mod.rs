@@ -18,6 +18,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use crate::archive::loan::{self, Loan};
+use crate::boot::gap::GapError;
 use crate::boot::journal::StopAfter;
 use crate::boot::step::BringUpStep;
 use crate::boot::{self, BootError};
@@ -33,7 +34,8 @@ use crate::link::Link;
 use crate::metadata::Metadata;
 use crate::postgres::cluster;
 use crate::rpc::{Concern, Desk, Lifecycle};
-use crate::settings::{LogShipping, Settings};
+use crate::settings::{LogShipping, Role, Settings};
+use crate::sink::{Sink, SinkError};
 use crate::supervise::errands::Errands;
 use crate::supervise::machine::{Action, Errand, Event, Machine, StopBudget};
 use crate::supervise::servers::{Exit, Servers};
@@ -71,6 +73,10 @@ pub(crate) enum SupervisorError {
     Boot(#[from] BootError),
     #[error("this machine is a fork that could not leave its parent: nobody was let in")]
     LeaveParent(#[from] LeaveError),
+    #[error("Postgres was not started")]
+    Gap(#[from] GapError),
+    #[error(transparent)]
+    Sink(#[from] SinkError),
     #[error("the boot stops here: Postgres was not started")]
     PreStart(#[from] HookError),
     #[error("listening for signals")]
@@ -109,6 +115,15 @@ async fn live(layout: &Layout, options: Options, link: &Link) -> Result<End, Sup
     let hooks = Hooks::new(layout, &settings, options.hook_deadline);
     let lent = Loan::of(&settings);
     desk.tell_settings(&settings, hooks.clone());
+    if let Role::Sink {
+        primary,
+        replication_password,
+    } = &settings.role
+    {
+        let sink = Sink::open(layout, primary, replication_password, &desk).await?;
+        sink.live(link, signals.stop()).await;
+        return Ok(End::Clean);
+    }
     let booting = boot_disk(layout, settings, &document, hooks, options.stop_after);
     let errands = tokio::select! {
         () = signals.stop() => return Ok(stopped_early()),
@@ -118,6 +133,10 @@ async fn live(layout: &Layout, options: Options, link: &Link) -> Result<End, Sup
     // A neighbour has answered long before this; nobody waits for one that is not there.
     link.first_dial().await;
     desk.tell(Lifecycle::Starting);
+    tokio::select! {
+        () = signals.stop() => return Ok(stopped_early()),
+        filled = errands.fill_gap(&desk) => filled?,
+    }
     if errands.leave_parent(link.lines(), signals.stop()).await? {
         return Ok(stopped_early());
     }

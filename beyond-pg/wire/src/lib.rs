@@ -12,5 +12,6 @@ mod message_pack;
 pub mod ports;
 pub mod prefix;
 pub mod rpc;
+pub mod sink;
 
 pub use message_pack::MessagePackError;

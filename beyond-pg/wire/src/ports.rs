@@ -10,6 +10,9 @@ pub const POOLER: u16 = 5432;
 /// Postgres itself, past the pooler (E-003).
 pub const DIRECT: u16 = 5433;
 
+/// Where a WAL sink serves what it holds, over HTTP.
+pub const SINK: u16 = 5434;
+
 /// Vsock port on the host that every machine dials once and keeps: readiness, heartbeats and
 /// log lines share that connection (contract 9, facts 53).
 pub const HOST_LINK: u32 = 52;

@@ -33,6 +33,7 @@ mod restore;
 mod rpc;
 mod secrets;
 mod settings;
+mod sink;
 mod stop;
 mod supervise;
 mod tls;

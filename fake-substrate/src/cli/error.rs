@@ -12,7 +12,7 @@ use fake_substrate::hosts::HostError;
 use fake_substrate::image::ImageError;
 use fake_substrate::machine::MachineError;
 use fake_substrate::machine::size::Cpus;
-use fake_substrate::names::MachineName;
+use fake_substrate::names::{InvalidName, MachineName};
 use fake_substrate::page::PageError;
 use fake_substrate::page::process::ProcessError;
 use fake_substrate::ports::PortError;
@@ -28,6 +28,20 @@ pub(crate) enum CliError {
         "{what} is not built yet: beyond-pg refuses to boot that way\nHINT: leave {option} out for now"
     )]
     NotBuiltYet { what: String, option: &'static str },
+    #[error(transparent)]
+    Name(#[from] InvalidName),
+    #[error(
+        "there is no machine {0} to hold the WAL\nHINT: make it first: fake-substrate add {0} --tier sink"
+    )]
+    NoSink(MachineName),
+    #[error(
+        "machine {0} is a database and holds nobody's WAL\nHINT: make another: fake-substrate add NAME --tier sink"
+    )]
+    NotASink(MachineName),
+    #[error(
+        "sink {0} holds another machine's WAL\nHINT: a sink is for one machine; make another: fake-substrate add NAME --tier sink"
+    )]
+    SinkTaken(MachineName),
     #[error(
         "{asked} cpus are more than the {there} that Docker has\nHINT: choose at most --cpus {there}"
     )]

@@ -17,6 +17,7 @@ mod report;
 mod resize;
 mod rpc;
 mod serve;
+mod sink;
 mod status;
 mod storage;
 mod terminal;

@@ -7,7 +7,7 @@ use clap::Args;
 use fake_substrate::backend::Backend;
 use fake_substrate::docker::{container, processors};
 use fake_substrate::image::{self, Variant};
-use fake_substrate::machine::metadata::{Wishes, assignment};
+use fake_substrate::machine::metadata::{self, Wishes, assignment};
 use fake_substrate::machine::size::{Cpus, Memory};
 use fake_substrate::machine::spec::Overrides;
 use fake_substrate::machine::state::State;
@@ -20,14 +20,14 @@ use fake_substrate::until::Budget;
 use fake_substrate::volume::store::decide::Children;
 
 use super::undo::Before;
-use super::{CliError, Site, answer, page, storage};
+use super::{CliError, Site, answer, page, sink, storage};
 
 #[derive(Debug, Args)]
 pub(crate) struct Up {
     /// The machine's name
     #[arg(long, default_value = "db")]
     name: MachineName,
-    /// With a second machine that holds its WAL (not built yet)
+    /// With a second machine, NAME-sink, that holds its WAL on another host
     #[arg(long)]
     sink: bool,
     /// Where to find it on localhost; 5432 for a new machine
@@ -48,10 +48,10 @@ pub(crate) struct Up {
 pub(crate) struct Add {
     /// The new machine's name
     name: MachineName,
-    /// single, or one of those not built yet
+    /// single or sink; primary and replica are not built yet
     #[arg(long, default_value = "single")]
     tier: String,
-    /// The machine that shall hold its WAL (not built yet)
+    /// The machine that shall hold its WAL, made with --tier sink; its volume lies on another host
     #[arg(long)]
     sink: Option<MachineName>,
     #[command(flatten)]
@@ -87,15 +87,16 @@ pub(super) struct Settings {
 
 impl Up {
     pub(super) async fn run(self, site: &Site) -> Result<(), CliError> {
-        if self.sink {
-            return Err(CliError::NotBuiltYet {
-                what: "a WAL sink".to_owned(),
-                option: "--sink",
-            });
-        }
         let wishes = self.settings.wishes()?;
         let before = Before::look(site, &self.name).await?;
-        before.or_undo(site, self.bring_up(site, &wishes)).await
+        let work = async {
+            if self.sink {
+                let wishes = self.bring_up_sink(site, wishes).await?;
+                return self.bring_up(site, &wishes).await;
+            }
+            self.bring_up(site, &wishes).await
+        };
+        before.or_undo(site, work).await
     }
 
     async fn bring_up(&self, site: &Site, wishes: &Wishes) -> Result<(), CliError> {
@@ -134,6 +135,24 @@ impl Up {
             page::ensure(site).await;
         }
         ready(site, &machine).await
+    }
+
+    /// The sink first: its primary asks it before anything else.
+    async fn bring_up_sink(&self, site: &Site, mut wishes: Wishes) -> Result<Wishes, CliError> {
+        let name: MachineName = format!("{}-sink", self.name).parse()?;
+        let storage = self.volume.storage(site, &self.name).await?;
+        let substrate = substrate(site, storage.backend()).await?;
+        if substrate.machine(&name).await?.is_none() {
+            let there = sink::host_of(&substrate, &self.name).await?;
+            let beside = there.as_ref().or(storage.host()).cloned();
+            let storage = sink::anywhere(self.volume.storage(site, &name).await?);
+            let storage = sink::apart_from(storage, beside.as_ref());
+            let order = sink::order(site, name.clone(), storage).await?;
+            boot(site, &substrate, order).await?;
+        }
+        let told = sink::introduce(site, &substrate, &name, &self.name).await?;
+        wishes.set.extend(told);
+        Ok(wishes)
     }
 
     async fn check_port(&self, site: &Site) -> Result<(), CliError> {
@@ -177,21 +196,20 @@ impl Up {
 
 impl Add {
     pub(super) async fn run(self, site: &Site) -> Result<(), CliError> {
-        if self.tier != "single" {
-            let what = format!("tier {}", self.tier);
-            return Err(CliError::NotBuiltYet {
-                what,
-                option: "--tier",
-            });
+        let mut wishes = self.settings.wishes()?;
+        match self.tier.as_str() {
+            "single" => {}
+            "sink" => wishes
+                .set
+                .extend(metadata::sink::of_new_sink().map_err(SubstrateError::from)?),
+            other => {
+                let what = format!("tier {other}");
+                return Err(CliError::NotBuiltYet {
+                    what,
+                    option: "--tier",
+                });
+            }
         }
-        if let Some(sink) = self.sink {
-            let what = format!("WAL sink {sink}");
-            return Err(CliError::NotBuiltYet {
-                what,
-                option: "--sink",
-            });
-        }
-        let wishes = self.settings.wishes()?;
         let before = Before::look(site, &self.name).await?;
         if before.had_machine() {
             let (substrate, name) = (site.substrate.clone(), self.name);
@@ -199,10 +217,18 @@ impl Add {
         }
         let work = async {
             let cpus = self.size.cpus(site).await?;
-            let storage = self.volume.storage(site, &self.name).await?;
+            let mut storage = self.volume.storage(site, &self.name).await?;
             let image =
                 image::ensure_postgres(&site.docker, Variant::Release, &site.progress).await?;
             let substrate = substrate(site, storage.backend()).await?;
+            if let Some(name) = &self.sink {
+                let told = sink::introduce(site, &substrate, name, &self.name).await?;
+                wishes.set.extend(told);
+                let there = sink::host_of(&substrate, name).await?;
+                storage = sink::apart_from(storage, there.as_ref());
+            }
+            let waits = metadata::sink::is_sink(&wishes.set)
+                && metadata::sink::conninfo_of(&wishes.set).is_none();
             let order = Order {
                 name: self.name.clone(),
                 image: image.id,
@@ -214,7 +240,12 @@ impl Add {
                 wishes,
                 overrides: Overrides::default(),
             };
-            ready(site, &boot(site, &substrate, order).await?).await
+            let machine = boot(site, &substrate, order).await?;
+            if waits {
+                // It is ready once it knows whose WAL it shall hold.
+                return sink::tell_of_new(&machine);
+            }
+            ready(site, &machine).await
         };
         before.or_undo(site, work).await
     }
@@ -336,6 +367,9 @@ async fn settle(
 /// Waits, then ends with the line to paste: the only one on standard output.
 pub(super) async fn ready(site: &Site, machine: &Machine) -> Result<(), CliError> {
     let took = machine.ready(Budget::MACHINE_READY, &site.progress).await?;
+    if sink::is_one(machine).await? {
+        return sink::tell(machine);
+    }
     let name = machine.name();
     let (pooled, direct) = machine.login().await?.commands(machine.view().await?.ports);
     let took = took.as_secs_f64();

@@ -12,7 +12,6 @@ use crate::docker::logs::{Output, Part};
 use crate::docker::{self, Docker, DockerError, exec, logs};
 use crate::fault::hands::Hands;
 use crate::lock::SubstrateLock;
-use crate::login;
 use crate::machine::error::{MachineError, NotReady};
 use crate::machine::last_lines::{LOOKED_THROUGH, LastLines};
 use crate::machine::metadata::Login;
@@ -22,7 +21,7 @@ use crate::names::{MachineName, SubstrateName};
 use crate::owner::Owner;
 use crate::progress::Progress;
 use crate::substrate;
-use crate::until::{Budget, Ended, Look, OutOfTime, until};
+use crate::until::OutOfTime;
 use crate::volume::store::decide::Children;
 
 /// How much of what its servers said is behind what PID 1 said.
@@ -195,35 +194,6 @@ impl Machine {
         Ok(words)
     }
 
-    /// Waits until a client gets in through the pooler; answers how long that took. A machine
-    /// that ends meanwhile is reported at once. What it writes goes to `progress` as details.
-    pub async fn ready(
-        &self,
-        budget: Budget,
-        progress: &dyn Progress,
-    ) -> Result<Duration, MachineError> {
-        let login = self.login().await?;
-        let port = self.view().await?.ports.pooler;
-        let container = self.container();
-        let answered =
-            until::<(), Infallible>(budget, async || match login::answers(&login, port).await {
-                Ok(()) => Look::Found(()),
-                Err(refused) => Look::NotYet(refused.to_string()),
-            });
-        tokio::select! {
-            answered = answered => match answered {
-                Ok(((), took)) => Ok(took),
-                Err(Ended::OutOfTime(waited)) => Err(self.out_of_time(waited).await?),
-                Err(Ended::Never(never)) => match never {},
-            },
-            ended = docker::container::ended(&self.docker, &container) => {
-                ended?;
-                Err(self.ended().await?)
-            }
-            never = self.narrate(progress) => match never {},
-        }
-    }
-
     /// Makes its container anew on the same volume, with the same address and metadata, stopping
     /// it cleanly first. Leaves it unstarted.
     pub async fn recreate(
@@ -269,7 +239,7 @@ impl Machine {
         }
     }
 
-    async fn narrate(&self, progress: &dyn Progress) -> Infallible {
+    pub(super) async fn narrate(&self, progress: &dyn Progress) -> Infallible {
         let part = Part {
             follow: true,
             tail: Some(0),
@@ -297,7 +267,10 @@ impl Machine {
         Ok(MachineError::NotReady(Box::new(ended)))
     }
 
-    async fn out_of_time(&self, waited: OutOfTime) -> Result<MachineError, MachineError> {
+    pub(super) async fn out_of_time(
+        &self,
+        waited: OutOfTime,
+    ) -> Result<MachineError, MachineError> {
         let last_lines = LastLines::of(&self.last_words(LOOKED_THROUGH).await?);
         let out = NotReady::OutOfTime {
             name: self.name.clone(),

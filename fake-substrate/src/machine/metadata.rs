@@ -1,7 +1,10 @@
 //! What a machine is told by its metadata service, and the line a person connects with. Pure, but
 //! for the random bytes that [`generated_password`] and [`new_instance_id`] draw.
 //!
-//! The only file of this crate that spells the guest's keys.
+//! The only file of this crate that spells the guest's keys; what concerns sinks is in [`sink`].
+
+#[path = "metadata_sink.rs"]
+pub mod sink;
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 
@@ -13,6 +16,10 @@ const DATABASE: &str = "POSTGRES_DATABASE";
 const INSTANCE_ID: &str = "BEYOND_INSTANCE_ID";
 const DIRECT_LISTEN: &str = "BEYOND_PG_DIRECT_LISTEN";
 const VOLUME_EPHEMERAL: &str = "BEYOND_VOLUME_EPHEMERAL";
+const TIER: &str = "BEYOND_PG_TIER";
+const WAL_SINK: &str = "BEYOND_PG_WAL_SINK";
+const PRIMARY_CONNINFO: &str = "BEYOND_PG_PRIMARY_CONNINFO";
+const REPLICATION_PASSWORD: &str = "BEYOND_PG_REPLICATION_PASSWORD";
 
 /// What somebody wants a machine to be told, over what it is told anyway.
 #[derive(Clone, Default)]

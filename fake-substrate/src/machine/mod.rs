@@ -8,6 +8,7 @@ mod handle_disk;
 mod last_lines;
 pub mod metadata;
 mod resize;
+mod readiness;
 pub mod size;
 pub mod spec;
 pub mod state;

@@ -1,5 +1,6 @@
 //! `status`: what stands, and whether it answers.
 
+mod sink;
 mod volumes;
 
 use std::io::IsTerminal as _;
@@ -11,12 +12,12 @@ use serde::Serialize;
 use fake_substrate::admin::LinkReport;
 use fake_substrate::docker::volume::Volume;
 use fake_substrate::fault::Standing;
-use fake_substrate::login;
 use fake_substrate::machine::state::State;
 use fake_substrate::machine::{Machine, View};
 use fake_substrate::substrate::{self, S3, Substrate, SubstrateError};
 
 use super::{CliError, Site, answer, page};
+use sink::SinkLine;
 use volumes::{HostLine, VolumeLine};
 
 #[derive(Debug, Args)]
@@ -74,6 +75,8 @@ struct MachineLine {
     volume: String,
     /// The host of its volume; `null` where that is a folder.
     host: Option<String>,
+    /// What it has to do with a sink; `null` where it has nothing to do with one.
+    sink: Option<SinkLine>,
 }
 
 impl Status {
@@ -159,10 +162,15 @@ impl MachineLine {
             None => None,
         };
         let not_ready = match view.state {
-            State::Running => why_not_ready(machine, &view).await,
+            State::Running => why_not_ready(machine.as_ref()).await,
             state => Some(state.to_string()),
         };
+        let sink = match &machine {
+            Some(machine) => SinkLine::gather(machine).await,
+            None => None,
+        };
         Self {
+            sink,
             volume: site.substrate.machine_volume(&view.name),
             name: view.name.to_string(),
             state: view.state,
@@ -182,12 +190,12 @@ impl MachineLine {
     }
 }
 
-/// Ready is a login that was answered; nothing else is asked.
-async fn why_not_ready(machine: Option<Machine>, view: &View) -> Option<String> {
+/// Ready is a login that was answered, or a sink that said it serves; nothing else is asked.
+async fn why_not_ready(machine: Option<&Machine>) -> Option<String> {
     let Some(machine) = machine else {
         return Some("the substrate is not running".to_owned());
     };
-    match machine.login().await {
+    match machine.answers().await {
         Err(error) => Some(
             error
                 .to_string()
@@ -196,10 +204,7 @@ async fn why_not_ready(machine: Option<Machine>, view: &View) -> Option<String> 
                 .unwrap_or_default()
                 .to_owned(),
         ),
-        Ok(login) => login::answers(&login, view.ports.pooler)
-            .await
-            .err()
-            .map(|why| why.to_string()),
+        Ok(answered) => answered.err(),
     }
 }
 
@@ -283,6 +288,9 @@ impl Everything {
         for machine in running {
             if let Some(why) = &machine.not_ready {
                 text.push_str(&format!("\n{} is not ready: {why}", machine.name));
+            }
+            if let Some(sink) = &machine.sink {
+                text.push_str(&format!("\n{} {sink}", machine.name));
             }
         }
         text

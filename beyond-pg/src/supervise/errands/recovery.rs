@@ -1,0 +1,100 @@
+//! What recovery begins with and how far it came.
+
+use wire::lsn::Lsn;
+
+use super::Errands;
+use crate::boot::gap::{Filled, Filling, GapError};
+use crate::boot::journal::WalRecord;
+use crate::boot::step::BringUpStep;
+use crate::postgres::cluster;
+use crate::postgres::controldata::ControlData;
+use crate::postgres::ensure::{EnsureError, MAINTENANCE_DATABASE};
+use crate::postgres::session::Session;
+use crate::rpc::{Concern, Desk};
+
+impl Errands<'_> {
+    /// Before Postgres starts: what the sink has and this volume lacks.
+    pub(crate) async fn fill_gap(&self, desk: &Desk) -> Result<(), GapError> {
+        let settings = &self.observed.settings;
+        for step in &self.plan.bring_up {
+            let (BringUpStep::FillGap { .. }, Some(sink)) = (step, &settings.sink) else {
+                continue;
+            };
+            self.began(step);
+            let filling = Filling {
+                layout: self.layout,
+                owners: self.observed.owners,
+                sink,
+                instance: settings.instance_id.as_ref(),
+            };
+            let filled = filling
+                .run(|words| desk.concern(Concern::Sink, words))
+                .await?;
+            *self.filled.borrow_mut() = filled;
+            self.ended(step);
+        }
+        Ok(())
+    }
+
+    /// Best effort: it is for the boot record.
+    pub(super) async fn note_control_data(&self) {
+        if self.before.borrow().is_some() {
+            return;
+        }
+        let program = cluster::controldata(self.layout, self.observed.owners.postgres);
+        match program.run().await.map(|text| ControlData::parse(&text)) {
+            Ok(Ok(control)) => *self.before.borrow_mut() = Some(control),
+            Ok(Err(error)) => {
+                tracing::warn!("the boot record will lack what recovery did: {error}");
+            }
+            Err(error) => tracing::warn!("the boot record will lack what recovery did: {error}"),
+        }
+    }
+
+    /// What recovery replayed: from the redo point of before to the checkpoint that ended it.
+    pub(super) async fn note_recovery(&self) -> Result<(), EnsureError> {
+        let Some(before) = self.before.borrow().clone() else {
+            return Ok(());
+        };
+        let session = Session::open(self.layout, MAINTENANCE_DATABASE).await?;
+        let query = "SELECT redo_lsn, timeline_id FROM pg_control_checkpoint()";
+        // Best effort: it is for the boot record.
+        let row = match session.query_one(query, &[]).await {
+            Ok(row) => row,
+            Err(error) => {
+                tracing::warn!("the boot record will lack what recovery did: {error}");
+                return Ok(());
+            }
+        };
+        let end: tokio_postgres::types::PgLsn = row.get(0);
+        let timeline: i32 = row.get(1);
+        let replayed = u64::from(end).saturating_sub(u64::from(before.redo));
+        let filled = self.filled.borrow().clone();
+        let fetched = filled.as_ref().map(|filled| filled.fetched);
+        let clean = before.is_clean() && fetched.is_none_or(|fetched| fetched == 0);
+        if let Some(filled) = &filled {
+            reached(filled, Lsn::new(end.into()), clean)?;
+        }
+        self.journal.borrow_mut().record.wal = Some(WalRecord {
+            clean,
+            timeline: u32::try_from(timeline).unwrap_or(before.timeline),
+            redo_lsn: before.redo.to_string(),
+            end_lsn: end.to_string(),
+            replayed_bytes: if clean { 0 } else { replayed },
+            sink_lsn: filled.map(|filled| filled.until.to_string()),
+            fetched_segments: fetched,
+        });
+        Ok(())
+    }
+}
+
+/// That the checkpoint which ended recovery lies behind all that the sink had. A clean stop's own
+/// checkpoint was compared with it before the start.
+fn reached(filled: &Filled, end: Lsn, clean: bool) -> Result<(), EnsureError> {
+    let sink = filled.until;
+    if !clean && end < sink {
+        return Err(EnsureError::Short { end, sink });
+    }
+    tracing::info!("recovery ended at {end}, the sink's WAL at {sink}");
+    Ok(())
+}
