@@ -52,6 +52,20 @@ impl Host {
         }
         self.checked(handle, offset, data.len() as u64)?;
         self.wait_for_room(handle)?;
+        self.write_bytes(handle, offset, data, fua)
+    }
+
+    /// A write that has been let in.
+    fn write_bytes(
+        &self,
+        handle: &Handle,
+        offset: u64,
+        data: &[u8],
+        fua: bool,
+    ) -> Result<(), HostError> {
+        if data.is_empty() {
+            return Ok(());
+        }
         let (first, last) = blocks(offset, data.len());
         let mut whole = vec![0; (last - first + 1) as usize * BLOCK];
         let from = within(offset);
@@ -76,7 +90,8 @@ impl Host {
         })
     }
 
-    /// Zeroes a range; whole blocks of it become holes.
+    /// Zeroes a range; whole blocks of it become holes. It waits for room once, whatever its parts: whoever has
+    /// asked for room before does not wait in the middle.
     pub fn zero(
         &self,
         handle: &Handle,
@@ -91,11 +106,11 @@ impl Host {
         let end_whole = end - end % BLOCK_BYTES;
         if first_whole >= end_whole {
             let length = usize::try_from(length).unwrap_or(usize::MAX).min(2 * BLOCK);
-            return self.write(handle, offset, &vec![0; length], fua);
+            return self.write_bytes(handle, offset, &vec![0; length], fua);
         }
         let edge = |from: u64, to: u64| {
             let zeroes = &ZEROES[..usize::try_from(to - from).unwrap_or(BLOCK)];
-            self.write(handle, from, zeroes, fua)
+            self.write_bytes(handle, from, zeroes, fua)
         };
         edge(offset, first_whole)?;
         edge(end_whole, end)?;

@@ -123,3 +123,24 @@ fn what_is_on_its_way_is_at_stake_until_the_flush_is_through() {
     host.flush_point(&name("db"), 2).unwrap().unwrap();
     assert!(host.has_room(&db).unwrap());
 }
+
+#[test]
+fn zeroes_that_were_let_in_do_not_wait_between_their_two_ends() {
+    let machine = Machine::new(&MemoryObjects::default(), 1);
+    let db = machine.create("db", MIB);
+    machine.host.flush_point(&name("db"), 0).unwrap();
+    let host = Arc::new(machine.host.bounded(4));
+    host.write(&db, 0, &[1; 3 * BLOCK], false).unwrap();
+    assert!(host.has_room(&db).unwrap());
+    let zeroing = std::thread::spawn({
+        let (host, db) = (Arc::clone(&host), db.clone());
+        // A part of the first block, the second one, a part of the third.
+        move || host.zero(&db, 512, 8192, false)
+    });
+    while !zeroing.is_finished() {
+        assert!(!host.holds_back(&name("db")), "it waits in the middle");
+        std::thread::yield_now();
+    }
+    zeroing.join().unwrap().unwrap();
+    assert!(!host.has_room(&db).unwrap());
+}
