@@ -5,7 +5,7 @@ use std::io;
 
 use wire::lsn::Lsn;
 
-use super::page::{CONTINUES, HAS_LONG, LONG, MAGIC, OVERWRITES, PAGE, PAGE_BYTES, SHORT, Stream};
+use super::page::{CONTINUES, HAS_LONG, LONG, MAGIC, PAGE, PAGE_BYTES, SHORT, Stream};
 use super::walk::Pages;
 
 /// Pages by position.
@@ -58,11 +58,12 @@ impl Forge {
     }
 
     /// Gives up what lies from this page on, and the record that reaches into it.
+    #[cfg(test)]
     pub(crate) fn overwrite_from(&mut self, page: Lsn) {
         self.pages.0.split_off(&page.get());
         self.begin_page(page.get(), 0);
         let flags = self.page_mut(page.get());
-        flags[2] |= OVERWRITES.to_le_bytes()[0];
+        flags[2] |= super::page::OVERWRITES.to_le_bytes()[0];
         self.end = page;
     }
 
