@@ -4,7 +4,7 @@ use std::io::Read as _;
 
 use clap::Args;
 
-use fake_substrate::backend::Backend;
+use fake_substrate::backend::{Backend, Storage};
 use fake_substrate::docker::{container, processors};
 use fake_substrate::image::{self, Variant};
 use fake_substrate::machine::metadata::{self, Wishes, assignment};
@@ -108,6 +108,7 @@ impl Up {
         let substrate = substrate(site, storage.backend()).await?;
         let machine = match substrate.machine(&self.name).await? {
             None => {
+                let storage = self.apart_from_its_sink(&substrate, storage).await?;
                 let order = Order {
                     name: self.name.clone(),
                     image: image.id,
@@ -137,9 +138,26 @@ impl Up {
         ready(site, &machine).await
     }
 
+    fn sink_name(&self) -> Result<MachineName, CliError> {
+        Ok(format!("{}-sink", self.name).parse()?)
+    }
+
+    /// Where nobody says where a volume goes it goes to a host that is there, and that is the sink's.
+    async fn apart_from_its_sink(
+        &self,
+        substrate: &Substrate,
+        storage: Storage,
+    ) -> Result<Storage, CliError> {
+        if !self.sink {
+            return Ok(storage);
+        }
+        let there = sink::host_of(substrate, &self.sink_name()?).await?;
+        Ok(sink::apart_from(storage, there.as_ref()))
+    }
+
     /// The sink first: its primary asks it before anything else.
     async fn bring_up_sink(&self, site: &Site, mut wishes: Wishes) -> Result<Wishes, CliError> {
-        let name: MachineName = format!("{}-sink", self.name).parse()?;
+        let name = self.sink_name()?;
         let storage = self.volume.storage(site, &self.name).await?;
         let substrate = substrate(site, storage.backend()).await?;
         if substrate.machine(&name).await?.is_none() {
