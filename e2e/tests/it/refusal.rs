@@ -30,14 +30,14 @@ async fn a_volume_that_is_not_ours_is_refused_and_left_alone() -> Outcome {
 async fn a_tier_that_this_image_cannot_serve_is_refused() -> Outcome {
     scenario(async |world| {
         let db = world.vm("db").on_folder().boot().await?.stop().await?;
-        db.set_metadata("BEYOND_PG_TIER", "sink").await?;
+        db.set_metadata("BEYOND_PG_TIER", "replica").await?;
         db.set_metadata("BEYOND_PG_PRIMARY_CONNINFO", "host=elsewhere")
             .await?;
         db.set_metadata("BEYOND_PG_REPLICATION_PASSWORD", "secret")
             .await?;
         refuses(
             db,
-            "BEYOND_PG_TIER=sink is understood but this image cannot do it yet",
+            "BEYOND_PG_TIER=replica is understood but this image cannot do it yet",
         )
         .await?;
         Ok(())
