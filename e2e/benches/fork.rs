@@ -11,6 +11,9 @@ use e2e::{Encrypted, Failed, Vm, World, scenario};
 /// A small database, and one that does not fit into the machine's memory.
 const MEGABYTES: [u64; 2] = [100, 4096];
 
+/// Room for the larger one and for its clone.
+const DISK: &str = "32g";
+
 /// On several threads: the parent's client must not wait for whoever makes the fork.
 #[tokio::main]
 async fn main() -> Result<(), Failed> {
@@ -19,6 +22,8 @@ async fn main() -> Result<(), Failed> {
         scenario(async |world| {
             let db = world.vm("db").memory("2g").on_block_volume();
             let db = db.boot().await?;
+            db.resize_disk(DISK).await?;
+            let db = db.restart().await?;
             db.fill(megabytes).await?;
             copies(world, &db, &options, megabytes).await?;
             parent(&db, &options, megabytes).await
@@ -58,6 +63,8 @@ async fn copies(world: &World, db: &Vm, options: &Options, megabytes: u64) -> Re
 /// its boot is not.
 async fn parent(db: &Vm, options: &Options, megabytes: u64) -> Result<()> {
     let (mut stall, mut commits) = (Series::default(), Series::default());
+    // The copies have left much to put into object storage, and writes wait for that.
+    db.flush().await?;
     for round in 0..options.rounds {
         let client = db.acknowledgements().await?;
         db.lets_pass(1).await?;

@@ -225,7 +225,13 @@ impl<'a> Volume<'a> {
             name: container.clone(),
             image: world.site.images.substrate.clone(),
             hostname: self.name.to_string(),
-            entrypoint: Some(["/bin/sleep", "infinity"].map(str::to_owned).to_vec()),
+            // As a machine that has it mounted: while somebody has the disk open, the kernel gives its device
+            // to nobody else, however dead the store is.
+            entrypoint: Some(
+                ["/bin/bash", "-c", "exec sleep infinity <$0", VDB]
+                    .map(str::to_owned)
+                    .to_vec(),
+            ),
             labels: world.site.client_labels(),
             user: Some("root".to_owned()),
             // As a machine, which mounts its volume itself.

@@ -18,10 +18,10 @@ pub(crate) async fn backend(docker: &Docker) -> Result<Backend> {
     Ok(Backend::choose(wanted, None, &there).backend)
 }
 
-/// Folders unless somebody asks: they need nothing of the machine that runs Docker.
+/// Disks where Docker has them, as in production, unless somebody asks.
 fn wanted(given: Option<&str>) -> Result<Wanted> {
     match given.filter(|given| !given.is_empty()) {
-        None => Ok(Wanted::Just(Backend::Copy)),
+        None => Ok(Wanted::Auto),
         Some(given) => given.parse().with_context(|| format!("reading {KEY}")),
     }
 }
@@ -33,13 +33,14 @@ mod tests {
     use super::wanted;
 
     #[test]
-    fn machines_get_folders_unless_somebody_asks() {
+    fn machines_get_disks_where_there_are_any_unless_somebody_asks() {
         for unsaid in [None, Some("")] {
-            assert_eq!(wanted(unsaid).unwrap(), Wanted::Just(Backend::Copy));
+            assert_eq!(wanted(unsaid).unwrap(), Wanted::Auto);
         }
         let block = Wanted::Just(Backend::Block);
         assert_eq!(wanted(Some("block")).unwrap(), block);
-        assert_eq!(wanted(Some("auto")).unwrap(), Wanted::Auto);
+        let copy = Wanted::Just(Backend::Copy);
+        assert_eq!(wanted(Some("copy")).unwrap(), copy);
         let refused = format!("{:#}", wanted(Some("zfs")).unwrap_err());
         assert!(refused.contains("E2E_VOLUMES") && refused.contains("block, copy or auto"));
     }

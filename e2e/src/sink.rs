@@ -17,6 +17,7 @@ impl Spec {
         let sink = self.host_of(sink)?;
         let port = wire::ports::SINK;
         Ok(self
+            .kept_apart_on("databases")
             .metadata(PASSWORD.0, PASSWORD.1)
             .metadata("BEYOND_PG_WAL_SINK", &format!("{sink}:{port}")))
     }
@@ -27,6 +28,7 @@ impl Spec {
         let port = wire::ports::DIRECT;
         let conninfo = format!("host={primary} port={port}");
         Ok(self
+            .kept_apart_on("sinks")
             .metadata(PASSWORD.0, PASSWORD.1)
             .metadata("BEYOND_PG_TIER", "sink")
             .metadata("BEYOND_PG_PRIMARY_CONNINFO", &conninfo))

@@ -40,7 +40,7 @@ pub struct Spec {
 /// What its volume is made of; a fork's is made of what its parent's is.
 #[derive(Debug, Clone, Copy)]
 enum Volume {
-    Unsaid,
+    Unsaid(Option<&'static str>),
     Folder,
     Memory(&'static str),
     Block(Option<&'static str>),
@@ -49,8 +49,8 @@ enum Volume {
 impl Volume {
     fn storage(self, unsaid: Backend) -> Result<Storage> {
         Ok(match self {
-            Self::Unsaid if unsaid == Backend::Block => Self::Block(None).storage(unsaid)?,
-            Self::Unsaid | Self::Folder => Storage::Copy(Medium::Disk),
+            Self::Unsaid(host) if unsaid == Backend::Block => Self::Block(host).storage(unsaid)?,
+            Self::Unsaid(_) | Self::Folder => Storage::Copy(Medium::Disk),
             Self::Memory(size) => Storage::Copy(Medium::Memory(size.parse::<Memory>()?.bytes())),
             Self::Block(host) => Storage::Block {
                 size: DiskSize::DEFAULT,
@@ -73,7 +73,7 @@ impl Spec {
             // Small, since several scenarios share a small host; large enough for every extension.
             memory: "512m",
             cpus: "2",
-            volume: Volume::Unsaid,
+            volume: Volume::Unsaid(None),
             wishes: Wishes::default(),
             overrides: Overrides::default(),
             parent: None,
@@ -125,6 +125,16 @@ impl Spec {
     /// The same on that host, which is made when it is missing.
     pub fn on_host(mut self, host: &'static str) -> Self {
         self.volume = Volume::Block(Some(host));
+        self
+    }
+
+    /// On that host if its volume is a disk and nobody has said which host it is on: what is to survive the
+    /// loss of another machine's host must not be on it.
+    pub(crate) fn kept_apart_on(mut self, host: &'static str) -> Self {
+        match &mut self.volume {
+            Volume::Unsaid(on @ None) | Volume::Block(on @ None) => *on = Some(host),
+            Volume::Unsaid(_) | Volume::Block(_) | Volume::Folder | Volume::Memory(_) => {}
+        }
         self
     }
 

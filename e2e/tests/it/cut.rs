@@ -76,7 +76,7 @@ async fn a_machine_killed_in_the_middle_of_initdb_boots_as_if_new() -> Outcome {
 
         let db = db.boot().await?;
         let tree = db.booted_tree().await?;
-        let uncut = world.vm("uncut").boot().await?;
+        let uncut = world.vm("uncut").on_folder().boot().await?;
         tree.must_equal(&uncut.booted_tree().await?, "killed in initdb, then booted")?;
         db.must_have_an_empty_plan().await
     })

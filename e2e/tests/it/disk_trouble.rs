@@ -108,7 +108,7 @@ async fn a_disk_stays_in_trouble_over_a_power_cut_and_the_death_of_its_host() ->
 #[tokio::test]
 async fn a_volume_of_folders_is_no_disk_that_could_fail() -> Outcome {
     scenario(async |world| {
-        let db = world.vm("db").boot().await?;
+        let db = world.vm("db").on_folder().boot().await?;
         let Err(refused) = db.disk_fails(Requests::Writes).await else {
             anyhow::bail!("a folder was taken for a disk");
         };

@@ -96,7 +96,7 @@ async fn a_full_disk_is_emptied_while_its_machine_is_off() -> Outcome {
 #[tokio::test]
 async fn a_volume_on_the_hosts_own_disk_is_never_filled() -> Outcome {
     scenario(async |world| {
-        let db = world.vm("db").boot().await?;
+        let db = world.vm("db").on_folder().boot().await?;
         let Err(refused) = db.fill_up_to(0).await else {
             anyhow::bail!("it filled the host's disk");
         };

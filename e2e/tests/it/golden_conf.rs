@@ -17,7 +17,7 @@ const PROFILES: [(&str, u64); 4] = [
 #[tokio::test]
 async fn the_golden_conf_trees_load_without_an_error() -> Outcome {
     scenario(async |world| {
-        let db = world.vm("db").boot().await?.stop().await?;
+        let db = world.vm("db").on_folder().boot().await?.stop().await?;
         for (profile, shared_buffers) in PROFILES {
             let loaded = db
                 .loads_conf(&golden(profile)?)
