@@ -49,6 +49,13 @@ pub(crate) enum Command {
         /// Where to put it, relative to PGDATA (%p).
         path: PathBuf,
     },
+    /// Do ahead what archive_command and restore_command will ask next; a child of the supervisor.
+    #[command(hide = true)]
+    ArchiveAhead {
+        /// Segments under way at once.
+        #[arg(long, value_name = "SEGMENTS", value_parser = clap::value_parser!(u8).range(1..=64))]
+        at_once: u8,
+    },
     /// Print from where to where this volume can be restored. Reads; to be run as the OS user postgres.
     RestoreWindow {
         /// For a program.

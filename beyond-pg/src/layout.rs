@@ -158,6 +158,16 @@ impl Layout {
         self.run_dir().join("archive.sock")
     }
 
+    /// Of the process that works ahead of Postgres' archiver.
+    pub(crate) fn ahead_dir(&self) -> PathBuf {
+        self.run_dir().join("archive-ahead")
+    }
+
+    /// Where it is asked.
+    pub(crate) fn ahead_socket(&self) -> PathBuf {
+        self.ahead_dir().join("ask.sock")
+    }
+
     /// What `ALTER SYSTEM` writes.
     pub(crate) fn auto_conf(&self) -> PathBuf {
         self.pgdata().join("postgresql.auto.conf")

@@ -98,6 +98,10 @@ fn carry_out(layout: &Layout, command: &Command, logs: Logs) -> anyhow::Result<E
             runtime()?.block_on(archive::archive(layout, path, name))?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::ArchiveAhead { at_once } => {
+            runtime()?.block_on(archive::ahead::run(layout, usize::from(*at_once)))?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::RestoreWindow { json } => {
             let window = runtime()?.block_on(archive::restore_window(layout))?;
             print(&match json {

@@ -200,6 +200,17 @@ impl Vm {
             .with_context(|| format!("postmaster.pid begins with {file:?}"))
     }
 
+    /// The process that archives ahead of Postgres' archiver.
+    pub async fn archives_ahead(&self) -> Result<u32> {
+        let processes = self.processes().await?;
+        let ahead = processes
+            .iter()
+            .find(|process| process.argv.contains("archive-ahead"));
+        ahead
+            .map(|ahead| ahead.pid)
+            .with_context(|| format!("nobody archives ahead among {processes:?}"))
+    }
+
     /// The pooler's process.
     pub async fn pooler(&self) -> Result<u32> {
         let processes = self.processes().await?;
@@ -278,6 +289,18 @@ impl Vm {
     pub async fn is_back(&self) -> Result<()> {
         self.answers_again().await?;
         self.expect_log("ready again").await.map(drop)
+    }
+
+    /// Waits until somebody archives ahead, as after a kill.
+    pub async fn comes_to_archive_ahead(&self) -> Result<()> {
+        let awaited = format!("{} archives ahead", self.name());
+        until(budget::COMES_BACK, awaited, async || {
+            Ok(match self.archives_ahead().await {
+                Ok(_pid) => Look::Found(()),
+                Err(error) => Look::NotYet(format!("{error:#}")),
+            })
+        })
+        .await
     }
 
     /// Waits until a client gets in again.

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use thiserror::Error;
+use tokio::task::{JoinError, spawn_blocking};
 
 use crate::archive::file::WalFile;
 use crate::archive::object::Damage;
@@ -28,6 +29,8 @@ pub(crate) enum FetchError {
         "{key} of the archive is damaged: {damage}\nHINT: restore the object, if the bucket keeps versions"
     )]
     Damaged { key: String, damage: Damage },
+    #[error("unpacking a file of the archive")]
+    Task(#[from] JoinError),
 }
 
 /// The content of `file`; `None`: the archive does not have it.
@@ -59,7 +62,8 @@ async fn once(
     let Some(object) = store.get(&key).await? else {
         return Ok(None);
     };
-    match object.content() {
+    // Other requests go on meanwhile.
+    match spawn_blocking(move || object.content()).await? {
         Ok(content) => Ok(Some(content)),
         Err(damage) => Err(FetchError::Damaged { key, damage }),
     }

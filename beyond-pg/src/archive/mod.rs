@@ -3,8 +3,9 @@
 //! Each file of the WAL is one small process, started by Postgres, so that nothing of an S3 client is
 //! ever in PID 1. It learns the target from PID 1 (`loan`), and what it does is decided over a trait of
 //! object storage (`push`, `fetch`), which `s3` implements. Without a target what goes by is recorded
-//! (`unarchived`). `window` is how far back and forth a restore can go. `docs/archive.md` has the rest.
+//! (`unarchived`). `ahead` is a process that does next what they will ask next. `window` is how far back and forth a restore can go. `docs/archive.md` has the rest.
 
+pub(crate) mod ahead;
 pub(crate) mod fetch;
 pub(crate) mod file;
 pub(crate) mod loan;
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::archive::ahead::{Answer, Question};
 use crate::archive::fetch::FetchError;
 use crate::archive::file::WalFile;
 use crate::archive::loan::{Loan, LoanError};
@@ -57,6 +59,8 @@ pub(crate) enum ArchiveError {
          has left its parent"
     )]
     NotOurs { stamp: String, ours: String },
+    #[error("{0}")]
+    Ahead(String),
     #[error("there is no archive to restore from\nHINT: set BEYOND_PG_ARCHIVE_TARGET")]
     NoTarget,
     #[error(transparent)]
@@ -83,11 +87,17 @@ pub(crate) enum ArchiveError {
 
 /// `beyond-pg archive %p %f`. `path` is relative to PGDATA, where Postgres calls from (facts A 24).
 pub(crate) async fn archive(layout: &Layout, path: &Path, name: &str) -> Result<(), ArchiveError> {
-    let loan = Loan::ask(layout).await?;
-    let Archive::S3(target) = &loan.archive else {
-        return Ok(unarchived::without_target(layout, path, name)?);
+    let done = match ahead::ask(layout, &Question::archive(path, name)).await {
+        Some(Answer::Done) => Ok(()),
+        Some(Answer::Failed(words)) => Err(ArchiveError::Ahead(words)),
+        Some(Answer::Absent | Answer::Yourself) | None => {
+            let loan = Loan::ask(layout).await?;
+            let Archive::S3(target) = &loan.archive else {
+                return Ok(unarchived::without_target(layout, path, name)?);
+            };
+            put(layout, target, &loan, path, name).await
+        }
     };
-    let done = put(layout, target, &loan, path, name).await;
     let failure = done.as_ref().err().map(|error| chain(error));
     // Best effort: the file is archived or not whether or not `health` hears of it.
     if let Err(error) = loan::tell(layout, failure).await {
@@ -111,13 +121,16 @@ async fn put(
     }
     let path = layout.pgdata().join(path);
     let content = std::fs::read(&path).map_err(|source| ArchiveError::Read { path, source })?;
-    let control = cluster::controldata(layout, user::postgres()?)
-        .run()
-        .await?;
-    let system_id = ControlData::parse(&control)?.system_id;
+    let system_id = system_id(layout).await?;
     let place = Place::new(&target.prefix, loan.instance.as_deref());
     push::push(&S3::new(target), &place, &file, &content, system_id).await?;
     Ok(())
+}
+
+/// Whose segments these are.
+async fn system_id(layout: &Layout) -> Result<u64, ArchiveError> {
+    let control = cluster::controldata(layout, user::postgres()?);
+    Ok(ControlData::parse(&control.run().await?)?.system_id)
 }
 
 /// Whether the archive had a file.
@@ -136,6 +149,12 @@ pub(crate) async fn restore(
     name: &str,
     path: &Path,
 ) -> Result<Restored, ArchiveError> {
+    match ahead::ask(layout, &Question::restore(name, path)).await {
+        Some(Answer::Done) => return Ok(Restored::Found),
+        Some(Answer::Absent) => return Ok(Restored::Absent),
+        Some(Answer::Failed(words)) => return Err(ArchiveError::Ahead(words)),
+        Some(Answer::Yourself) | None => {}
+    }
     let file = WalFile::parse(name).ok_or_else(|| ArchiveError::Name(name.to_owned()))?;
     let loan = Loan::ask(layout).await?;
     let Archive::S3(target) = &loan.archive else {

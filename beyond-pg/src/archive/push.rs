@@ -65,15 +65,30 @@ pub(crate) async fn push(
     content: &[u8],
     system_id: u64,
 ) -> Result<Pushed, PushError> {
+    let object = pack(file, content, system_id)?;
+    claim(store, place, system_id).await?;
+    put(store, place, file, &object).await
+}
+
+/// The object of a file that is what its name says.
+pub(crate) fn pack(file: &WalFile, content: &[u8], system_id: u64) -> Result<Object, PushError> {
     file.check(content, system_id)
         .map_err(|flaw| PushError::Flawed {
             name: file.name().to_owned(),
             flaw,
         })?;
-    claim(store, place, system_id).await?;
+    Ok(Object::of(content, system_id)?)
+}
+
+/// Puts it, unless it is there already. The archive is this cluster's ([`claim`]).
+pub(crate) async fn put(
+    store: &impl Store,
+    place: &Place,
+    file: &WalFile,
+    object: &Object,
+) -> Result<Pushed, PushError> {
     let key = place.file(file);
-    let object = Object::of(content, system_id)?;
-    match store.put_if_absent(&key, &object).await? {
+    match store.put_if_absent(&key, object).await? {
         Put::Stored => return Ok(Pushed::Stored),
         Put::Taken => {}
     }
@@ -84,12 +99,16 @@ pub(crate) async fn push(
     if there.sha256 == object.label.sha256 {
         return Ok(Pushed::WasThere);
     }
-    let (there, ours) = (there.sha256, object.label.sha256);
+    let (there, ours) = (there.sha256, object.label.sha256.clone());
     Err(PushError::OtherContent { key, there, ours })
 }
 
 /// Makes the place this cluster's, or sees that it is. Of several that come at once, one wins.
-async fn claim(store: &impl Store, place: &Place, system_id: u64) -> Result<(), PushError> {
+pub(crate) async fn claim(
+    store: &impl Store,
+    place: &Place,
+    system_id: u64,
+) -> Result<(), PushError> {
     let key = place.cluster();
     let mut there = store.get(&key).await?;
     if there.is_none() {

@@ -17,11 +17,12 @@ use std::future::{Future, pending};
 use std::pin::Pin;
 use std::time::Duration;
 
+use crate::archive::ahead;
 use crate::archive::loan::{self, Loan};
 use crate::boot::gap::GapError;
 use crate::boot::journal::StopAfter;
 use crate::boot::step::BringUpStep;
-use crate::boot::{self, BootError};
+use crate::boot::{self, BootError, Observed};
 use crate::conf::ConfFile;
 use crate::disk;
 use crate::fork::leave::LeaveError;
@@ -34,7 +35,7 @@ use crate::link::Link;
 use crate::metadata::Metadata;
 use crate::postgres::cluster;
 use crate::rpc::{Concern, Desk, Lifecycle};
-use crate::settings::{LogShipping, Role, Settings};
+use crate::settings::{Archive, LogShipping, Role, Settings};
 use crate::sink::{Sink, SinkError};
 use crate::supervise::errands::Errands;
 use crate::supervise::machine::{Action, Errand, Event, Machine, StopBudget};
@@ -91,14 +92,23 @@ pub(crate) async fn run(
 ) -> Result<End, SupervisorError> {
     let mounted = volume::mount(layout).map_err(BootError::from)?;
     // Whatever had a file open on the volume, its lock among it, is gone with the life.
-    let end = live(layout, options, link).await;
+    let mut ahead = None;
+    let end = live(layout, options, link, &mut ahead).await;
+    if let Some(ahead) = ahead {
+        ahead.end().await;
+    }
     if let Some(mounted) = mounted {
         mounted.unmount();
     }
     end
 }
 
-async fn live(layout: &Layout, options: Options, link: &Link) -> Result<End, SupervisorError> {
+async fn live(
+    layout: &Layout,
+    options: Options,
+    link: &Link,
+    ahead: &mut Option<ahead::Child>,
+) -> Result<End, SupervisorError> {
     limits::bequeath();
     let desk = Desk::new(layout.clone());
     desk.open();
@@ -129,6 +139,12 @@ async fn live(layout: &Layout, options: Options, link: &Link) -> Result<End, Sup
         () = signals.stop() => return Ok(stopped_early()),
         booted = booting => booted?,
     };
+    if lent.archive != Archive::Off {
+        let Observed {
+            owners, machine, ..
+        } = &errands.observed;
+        *ahead = Some(ahead::Child::keep(layout, *owners, *machine));
+    }
     loan::open(&desk, layout, lent);
     // A neighbour has answered long before this; nobody waits for one that is not there.
     link.first_dial().await;

@@ -156,3 +156,62 @@ async fn what_another_has_archived_is_never_overwritten() -> Outcome {
     })
     .await
 }
+
+/// What is ready behind a segment reaches the archive before it, when that one is refused. Nobody depends on the
+/// process that sees to it: killed again and again, it costs no segment and no failure.
+#[tokio::test]
+async fn segments_are_archived_several_at_a_time_and_also_when_nobody_works_ahead() -> Outcome {
+    scenario(async |world| {
+        let s3 = world.s3().await?;
+        let db = world.vm("db").archived(&s3).instance("one").boot().await?;
+        is_well(&db, &s3, "one").await?;
+
+        let first = archive_key("one", &next_segment(&db).await?);
+        let refused = s3.refuse(Operation::Put).of(&first).start().await?;
+        let mut behind = Vec::new();
+        finishes(&db).await?;
+        for _segment in 0..3 {
+            behind.push(archive_key("one", &next_segment(&db).await?));
+            finishes(&db).await?;
+        }
+        let them = "the segments behind the one that is refused";
+        until(budget::COMES_BACK, them, async || {
+            let there = archived_by(&s3, "one").await?;
+            ensure!(!there.contains(&first), "{first} was not refused");
+            Ok(match behind.iter().all(|key| there.contains(key)) {
+                true => Look::Found(()),
+                false => Look::NotYet(format!("{there:?}")),
+            })
+        })
+        .await?;
+        refused.heal().await?;
+        is_well(&db, &s3, "one").await?;
+        ensure!(archived_by(&s3, "one").await?.contains(&first));
+
+        let before = failures(&db).await?;
+        for _kill in 0..5 {
+            let killed = next_segment(&db).await?;
+            finishes(&db).await?;
+            db.kill(db.archives_ahead().await?).await?;
+            is_well(&db, &s3, "one").await?;
+            let there = archived_by(&s3, "one").await?;
+            ensure!(there.contains(&archive_key("one", &killed)), "{there:?}");
+            db.comes_to_archive_ahead().await?;
+        }
+        ensure!(failures(&db).await? == before, "Postgres heard of it");
+        Ok(())
+    })
+    .await
+}
+
+/// The segment that is written to.
+async fn next_segment(db: &Vm) -> Result<String> {
+    db.ask("SELECT pg_walfile_name(pg_current_wal_insert_lsn())")
+        .await
+}
+
+/// It is finished, with something in it.
+async fn finishes(db: &Vm) -> Result<()> {
+    db.sql("INSERT INTO t VALUES (3); SELECT pg_switch_wal()")
+        .await
+}
