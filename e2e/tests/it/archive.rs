@@ -163,7 +163,14 @@ async fn what_another_has_archived_is_never_overwritten() -> Outcome {
 async fn segments_are_archived_several_at_a_time_and_also_when_nobody_works_ahead() -> Outcome {
     scenario(async |world| {
         let s3 = world.s3().await?;
-        let db = world.vm("db").archived(&s3).instance("one").boot().await?;
+        // Its memory is for four segments under way.
+        let db = world
+            .vm("db")
+            .memory("1g")
+            .archived(&s3)
+            .instance("one")
+            .boot()
+            .await?;
         is_well(&db, &s3, "one").await?;
 
         let first = archive_key("one", &next_segment(&db).await?);
