@@ -63,7 +63,7 @@ mod scenario;
 mod search;
 mod sink;
 mod slow_disk;
-// pub mod soak;
+pub mod soak;
 mod spec;
 mod sql;
 mod stopped;

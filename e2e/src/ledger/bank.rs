@@ -36,7 +36,9 @@ impl Transfer {
             amount,
         } = self;
         let update = |account: usize, sign: char| {
-            format!("UPDATE ledger_accounts SET balance = balance {sign} {amount} WHERE n = {account}; ")
+            format!(
+                "UPDATE ledger_accounts SET balance = balance {sign} {amount} WHERE n = {account}; "
+            )
         };
         let (take, give) = (update(debit, '-'), update(credit, '+'));
         if debit < credit {

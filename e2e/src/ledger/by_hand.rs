@@ -50,7 +50,7 @@ pub async fn write(
     let round = of_book.unwrap_or(0).max(u64::try_from(last)?) + 1;
     let mut at_work = Writers::new(Arc::clone(&book), round);
     for writer in 0..writers {
-        at_work.begin(Session::of(&config).await?, writer, WORK);
+        drop(at_work.begin(Session::of(&config).await?, writer, WORK));
     }
     let why = match commits {
         Some(commits) => tokio::select! {

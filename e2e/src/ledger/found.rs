@@ -22,7 +22,8 @@ pub(crate) struct Found {
 /// Looks at one round, or at all that there are.
 pub(crate) async fn look(session: &Session, round: Option<u64>) -> Result<Found> {
     session.sql(HEAPS_ALONE).await?;
-    let absent = "SELECT to_regclass('ledger_commits') IS NULL OR to_regclass('ledger_accounts') IS NULL";
+    let absent =
+        "SELECT to_regclass('ledger_commits') IS NULL OR to_regclass('ledger_accounts') IS NULL";
     if session.ask(absent).await? {
         // Made before the first commit: whatever was acknowledged is gone with it.
         let bank = Books {
@@ -41,7 +42,9 @@ pub(crate) async fn look(session: &Session, round: Option<u64>) -> Result<Found>
     );
     let lines = session.list::<String>(&query).await?;
     let commits = lines.iter().map(|line| line.parse());
-    let commits = commits.collect::<Result<_>>().context("reading the table")?;
+    let commits = commits
+        .collect::<Result<_>>()
+        .context("reading the table")?;
     let bank = bank::audit(session, round).await?;
     Ok(Found { commits, bank })
 }
@@ -49,7 +52,8 @@ pub(crate) async fn look(session: &Session, round: Option<u64>) -> Result<Found>
 /// Commits what was left prepared in a round: acknowledged, it must be there to be committed; of one that was
 /// not, either may be.
 pub(crate) async fn commit_prepared(session: &Session, round: u64) -> Result<usize> {
-    let query = format!("SELECT gid FROM pg_prepared_xacts WHERE gid LIKE 'ledger\\_of\\_{round}\\_%'");
+    let query =
+        format!("SELECT gid FROM pg_prepared_xacts WHERE gid LIKE 'ledger\\_of\\_{round}\\_%'");
     let names = session.list::<String>(&query).await?;
     for name in &names {
         session.sql(&format!("COMMIT PREPARED '{name}'")).await?;

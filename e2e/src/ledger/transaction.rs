@@ -68,7 +68,7 @@ impl Work {
         };
         let writer_seed = round.wrapping_mul(0x1_0001).wrapping_add(writer as u64) << 24;
         let mut dice = Dice::new(writer_seed.wrapping_add(nth.unsigned_abs()));
-        let (tiny, big) = (1 + dice.below(3), 300 + dice.below(1201));
+        let (tiny, big) = (1 + dice.below(3), 200 + dice.below(801));
         let one_in_ten = dice.below(10) == 0;
         let rows = match size {
             Size::Tiny => tiny,
@@ -199,7 +199,7 @@ mod tests {
         for size in Size::ALL {
             for nth in 1..=300 {
                 let drawn = stream(size).transaction(commit(0, nth)).unwrap();
-                let big = (300..=1500).contains(&drawn.rows);
+                let big = (200..=1000).contains(&drawn.rows);
                 assert!(big || (1..=3).contains(&drawn.rows));
                 let transfer = drawn.transfer.unwrap();
                 assert_ne!(transfer.debit, transfer.credit);

@@ -111,10 +111,7 @@ pub(crate) fn verdict(
 fn last_of_each(acknowledged: &[Entry]) -> BTreeMap<(u64, usize), (i64, usize)> {
     let mut last = BTreeMap::new();
     for (position, Entry { commit, .. }) in acknowledged.iter().enumerate() {
-        last.insert(
-            (commit.round, commit.writer),
-            (commit.nth, position + 1),
-        );
+        last.insert((commit.round, commit.writer), (commit.nth, position + 1));
     }
     last
 }

@@ -40,15 +40,23 @@ impl Writers {
         bank::open(session).await
     }
 
-    /// One more.
-    pub(crate) fn begin(&mut self, session: Session, writer: usize, work: Work) {
+    /// One more; answers how many were acknowledged to it.
+    pub(crate) fn begin(
+        &mut self,
+        session: Session,
+        writer: usize,
+        work: Work,
+    ) -> watch::Receiver<i64> {
         let first = Commit {
             round: self.round,
             writer,
             nth: 1,
         };
         let (book, told) = (Arc::clone(&self.book), self.told.clone());
+        let (own, acknowledged) = watch::channel(0);
+        let told = Told { all: told, own };
         self.writing.spawn(write(session, work, first, book, told));
+        acknowledged
     }
 
     /// How many commits were acknowledged to all of them together.
@@ -103,6 +111,12 @@ impl Writers {
     }
 }
 
+/// Who hears that something was acknowledged.
+struct Told {
+    all: watch::Sender<u64>,
+    own: watch::Sender<i64>,
+}
+
 /// What a writer ends with that has done all that there was to do.
 #[derive(Debug, thiserror::Error)]
 #[error("there was no more to do")]
@@ -118,7 +132,7 @@ async fn write(
     work: Work,
     first: Commit,
     book: Arc<Book>,
-    told: watch::Sender<u64>,
+    told: Told,
 ) -> Result<anyhow::Error> {
     for nth in first.nth.. {
         let commit = Commit { nth, ..first };
@@ -136,7 +150,8 @@ async fn write(
             after,
         })
         .await?;
-        told.send_modify(|so_far| *so_far += 1);
+        told.own.send_replace(nth);
+        told.all.send_modify(|so_far| *so_far += 1);
     }
     Ok(Done.into())
 }
