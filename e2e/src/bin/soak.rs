@@ -27,6 +27,9 @@ struct Arguments {
     /// Play on after a round that failed.
     #[arg(long)]
     keep_going: bool,
+    /// Do not look for the shortest history that fails.
+    #[arg(long)]
+    no_shrink: bool,
     /// Break a promise on purpose: shows that the run notices, and must fail.
     #[arg(long = "break", value_enum)]
     breaks: Option<Break>,
@@ -43,6 +46,7 @@ async fn main() -> ExitCode {
         ends,
         history,
         keep_going,
+        no_shrink,
         breaks,
         resume,
     } = Arguments::parse();
@@ -52,6 +56,7 @@ async fn main() -> ExitCode {
         ends,
         history,
         keep_going,
+        shrink: !no_shrink,
         breaks,
         resume,
     };

@@ -70,6 +70,8 @@ pub struct Soak {
     pub history: Option<String>,
     /// Go on after a round that lost something.
     pub keep_going: bool,
+    /// Whether the shortest history that fails is looked for.
+    pub shrink: bool,
     /// What to break.
     pub breaks: Option<Break>,
     /// Where finished rounds are written down; those that are there already are passed over.
@@ -115,7 +117,9 @@ impl Soak {
             let (seed, history) = todo.pop().unwrap_or((seed, history));
             println!("seed {seed} FAILED: {failed:?}");
             played.failed(seed, &history).map_err(Failed::from)?;
-            self.shrink(seed, history, interrupted).await?;
+            if self.shrink {
+                self.shrink(seed, history, interrupted).await?;
+            }
             first_failure.get_or_insert(failed);
             if !self.keep_going {
                 break;
