@@ -45,7 +45,7 @@ mod filled;
 mod filling;
 mod guest;
 mod keep;
-mod ledger;
+pub mod ledger;
 mod link;
 mod loopback;
 mod lost;

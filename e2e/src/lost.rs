@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 use fake_substrate::machine::state::State;
+use fake_substrate::names::HostName;
 use fake_substrate::progress::Quiet;
 
 use crate::running::Running;
@@ -42,9 +43,18 @@ impl Lost {
 
     /// It comes to another host, as of its flush point, and is off.
     pub async fn rehome(self) -> Result<Stopped> {
+        self.comes_to(None).await
+    }
+
+    /// The same to that host, which is made when it is missing.
+    pub async fn rehome_to(self, host: &str) -> Result<Stopped> {
+        self.comes_to(Some(host.parse()?)).await
+    }
+
+    async fn comes_to(self, host: Option<HostName>) -> Result<Stopped> {
         let substrate = &self.was.site.substrate;
         let rehomed = substrate
-            .rehome(self.was.machine.name(), None, &Quiet)
+            .rehome(self.was.machine.name(), host.as_ref(), &Quiet)
             .await;
         let rehomed = rehomed.with_context(|| format!("rehoming {}", self.was.name()))?;
         eprintln!("{}: rehomed within {:?}", self.was.name(), rehomed.took);

@@ -17,6 +17,12 @@ pub type Outcome = Result<(), Failed>;
 /// the backtrace that RUST_BACKTRACE would put before the reason.
 pub struct Failed(anyhow::Error);
 
+impl From<anyhow::Error> for Failed {
+    fn from(error: anyhow::Error) -> Self {
+        Self(error)
+    }
+}
+
 impl fmt::Debug for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)?;

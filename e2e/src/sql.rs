@@ -34,14 +34,18 @@ impl Door {
             Self::Direct => wire::ports::DIRECT,
         }
     }
+
+    const fn way(self) -> &'static str {
+        match self {
+            Self::Pooled => "pooled",
+            Self::Direct => "direct",
+        }
+    }
 }
 
 impl fmt::Display for Door {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Pooled => "pooled",
-            Self::Direct => "direct",
-        })
+        f.write_str(self.way())
     }
 }
 
@@ -49,7 +53,7 @@ impl fmt::Display for Door {
 #[derive(Debug)]
 pub struct Session {
     client: Client,
-    door: Door,
+    way: &'static str,
 }
 
 impl Session {
@@ -60,7 +64,6 @@ impl Session {
 
     /// Logs in on a port of this host.
     pub(crate) async fn open_as(role: &str, port: u16, door: Door, login: &Login) -> Result<Self> {
-        let tls = MakeRustlsConnect::new(login::unverified_tls()?);
         let mut config = Config::new();
         config
             .host("127.0.0.1")
@@ -71,18 +74,29 @@ impl Session {
             .application_name("e2e")
             .connect_timeout(Duration::from_secs(10))
             .ssl_mode(SslMode::Require);
-        let opening = within(budget::SOON, format!("a {door} login"), config.connect(tls)).await?;
+        Self::connect(&config, door.way()).await
+    }
+
+    /// Logs in to any Postgres, as its address says; what certificate it shows is not looked at.
+    pub(crate) async fn of(config: &Config) -> Result<Self> {
+        Self::connect(config, "by hand").await
+    }
+
+    async fn connect(config: &Config, way: &'static str) -> Result<Self> {
+        let tls = MakeRustlsConnect::new(login::unverified_tls()?);
+        let opening = within(budget::SOON, format!("a {way} login"), config.connect(tls)).await?;
+        let role = config.get_user().unwrap_or_default();
         let (client, connection) =
-            opening.with_context(|| format!("logging in as {role} ({door})"))?;
+            opening.with_context(|| format!("logging in as {role} ({way})"))?;
         // Ends with the client; how, the client's own calls tell.
         tokio::spawn(connection);
-        Ok(Self { client, door })
+        Ok(Self { client, way })
     }
 
     /// Runs statements.
     pub async fn sql(&self, statements: &str) -> Result<()> {
         let ran = self.client.batch_execute(statements).await;
-        ran.with_context(|| format!("running ({}): {statements}", self.door))
+        ran.with_context(|| format!("running ({}): {statements}", self.way))
     }
 
     /// Asks for one value.
@@ -96,7 +110,7 @@ impl Session {
         query: &str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<T> {
-        let asking = || format!("asking ({}): {query}", self.door);
+        let asking = || format!("asking ({}): {query}", self.way);
         let row = self
             .client
             .query_one(query, parameters)
@@ -107,7 +121,7 @@ impl Session {
 
     /// Asks for a column.
     pub async fn list<T: FromSqlOwned>(&self, query: &str) -> Result<Vec<T>> {
-        let asking = || format!("asking ({}): {query}", self.door);
+        let asking = || format!("asking ({}): {query}", self.way);
         let rows = self.client.query(query, &[]).await.with_context(asking)?;
         rows.iter()
             .map(|row| row.try_get(0).with_context(asking))

@@ -44,6 +44,13 @@ impl Vm {
         }
     }
 
+    /// Where any client finds it, the superuser's password included.
+    pub fn url(&self, door: Door) -> String {
+        let Login { password, database } = &self.login;
+        let (user, port) = (Login::USER, self.port(door));
+        format!("postgres://{user}:{password}@127.0.0.1:{port}/{database}")
+    }
+
     /// Logs in as the superuser.
     pub async fn session(&self, door: Door) -> Result<Session> {
         Session::open(self.port(door), door, &self.login).await

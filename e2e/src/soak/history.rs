@@ -1,191 +1,213 @@
-//! What happens in a round, drawn from its seed and from nothing else: the same seed is the same load and
-//! the same cut. What the disk's cache holds when the power goes is up to the clock of the run.
+//! What happens in a round, as text: `sink; write 16x tiny direct; commits 200; cut-network; heal; lose-host`.
+//!
+//! Any list of events is a history, so that one can be dropped from it: what makes no sense where it stands is
+//! passed over.
 
-use fake_substrate::admin::CutPower;
-use fake_substrate::volume::store::cut::{Dice, Tear};
+use std::fmt;
+use std::str::FromStr;
 
-use super::entry::Commit;
+use anyhow::{Context as _, Error, Result, bail, ensure};
+
+use crate::ledger::entry::Commit;
+use crate::ledger::transaction::{Size, Work};
 use crate::sql::Door;
 
-/// The load of one round, and how it ends.
+/// Whose machine it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    /// Its WAL is held by a sink: nothing that was acknowledged may be lost.
+    Sink,
+    /// It has none: with its host goes what came after its flush point.
+    Alone,
+}
+
+/// What happens, one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Event {
+    /// So many more writers begin, and go on beside everything that follows.
+    Write {
+        writers: usize,
+        size: Size,
+        door: Door,
+    },
+    /// So many more commits are acknowledged.
+    Commits(u64),
+    /// A table is made.
+    Ddl,
+    /// A transaction is prepared and left.
+    Prepare,
+    /// A checkpoint is asked for, and nobody waits for it.
+    Checkpoint,
+    /// What is on the volume becomes its flush point.
+    Flush,
+    /// Somebody beside the database writes past the page cache and never flushes.
+    Neighbour,
+    /// No packet goes between the database and its sink.
+    CutNetwork,
+    Heal,
+    /// The sink shuts down and boots.
+    RestartSink,
+    /// SIGKILL, and boots.
+    CrashSink,
+}
+
+/// How a round ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    LoseHost,
+    PowerCut { sectors: bool },
+}
+
+/// A round.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct History {
-    pub(super) writers: Vec<Writer>,
-    /// The power goes when that many commits were acknowledged to all of them together.
-    pub(super) commits: u64,
-    /// Whether somebody beside the database writes past the page cache and never flushes: a disk's cache that
-    /// has something to lose.
-    pub(super) neighbour: bool,
-    /// Whether a checkpoint is asked for right before the power goes, and nobody waits for it.
-    pub(super) checkpoint_last: bool,
-    pub(super) seed_of_cut: u64,
-    pub(super) tear: Tear,
+    pub(super) kind: Kind,
+    pub(super) events: Vec<Event>,
+    pub(super) end: End,
 }
 
-/// One client that commits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Writer {
-    pub(super) door: Door,
-    seed: u64,
-}
+/// What each writer of a round does; its number is its place.
+#[derive(Debug, Default)]
+pub(super) struct Roll(pub(super) Vec<Work>);
 
-/// What a writer does before it waits for an acknowledgement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Transaction {
-    pub(super) rows: i64,
-    /// Between its first and its second half, so that rows are on the disk of which it is not known yet
-    /// whether they count.
-    pub(super) checkpoint: bool,
-}
-
-impl History {
-    pub(super) fn drawn(seed: u64) -> Self {
-        let mut dice = Dice::new(seed);
-        let writers = (0..2 + dice.below(5)).map(|_nth| Writer {
-            door: Door::ALL[dice.below(Door::ALL.len())],
-            seed: any(&mut dice),
-        });
-        Self {
-            writers: writers.collect(),
-            commits: 100 + dice.below(601) as u64,
-            neighbour: dice.below(2) == 0,
-            checkpoint_last: dice.below(2) == 0,
-            seed_of_cut: any(&mut dice),
-            tear: [Tear::Block, Tear::Sector][dice.below(2)],
-        }
-    }
-
-    pub(super) fn cut(&self) -> CutPower {
-        CutPower {
-            seed: Some(self.seed_of_cut),
-            tear: self.tear,
-        }
-    }
-
+impl Roll {
     /// How many rows make that commit whole; none for a writer that there is not.
-    pub(super) fn rows_of(&self, writer: usize, nth: i64) -> Option<i64> {
-        let writer = self.writers.get(writer)?;
-        Some(writer.transaction(nth).rows)
+    pub(super) fn rows_of(&self, commit: Commit) -> Option<i64> {
+        let work = self.0.get(commit.writer)?;
+        Some(work.transaction(commit)?.rows)
     }
 }
 
-impl Writer {
-    /// The nth thing that it does, counted from 1.
-    pub(super) fn transaction(&self, nth: i64) -> Transaction {
-        let mut dice = Dice::new(self.seed.wrapping_add(nth.unsigned_abs()));
-        let rows = match dice.below(10) {
-            0 => 300 + dice.below(1201),
-            _ => 1 + dice.below(3),
-        };
-        Transaction {
-            rows: i64::try_from(rows).unwrap_or(i64::MAX),
-            checkpoint: dice.below(30) == 0,
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Write {
+                writers,
+                size,
+                door,
+            } => write!(f, "write {writers}x {size} {door}"),
+            Self::Commits(commits) => write!(f, "commits {commits}"),
+            Self::Ddl => f.write_str("ddl"),
+            Self::Prepare => f.write_str("prepare"),
+            Self::Checkpoint => f.write_str("checkpoint"),
+            Self::Flush => f.write_str("flush"),
+            Self::Neighbour => f.write_str("neighbour"),
+            Self::CutNetwork => f.write_str("cut-network"),
+            Self::Heal => f.write_str("heal"),
+            Self::RestartSink => f.write_str("restart-sink"),
+            Self::CrashSink => f.write_str("crash-sink"),
         }
     }
 }
 
-impl Transaction {
-    /// The whole of it in one message.
-    pub(super) fn sql(self, commit: Commit) -> String {
-        let Commit { round, writer, nth } = commit;
-        let first = self.rows / 2;
-        let insert = |from: i64, to: i64| {
-            format!(
-                "INSERT INTO commits (round, writer, nth, part) \
-                 SELECT {round}, {writer}, {nth}, part FROM generate_series({from}, {to}) part"
-            )
-        };
-        let between = if self.checkpoint { "CHECKPOINT; " } else { "" };
-        let (half, rest) = (insert(1, first), insert(first + 1, self.rows));
-        format!("BEGIN; {half}; {between}{rest}; COMMIT")
+impl FromStr for Event {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let words: Vec<_> = text.split_whitespace().collect();
+        Ok(match words[..] {
+            ["write", writers, size, door] => {
+                let number = writers.strip_suffix('x').unwrap_or(writers);
+                let number: usize = number.parse().context("how many write, as in 16x")?;
+                ensure!((1..=64).contains(&number), "1x to 64x write at a time");
+                let door = Door::ALL.into_iter().find(|it| it.to_string() == door);
+                Self::Write {
+                    writers: number,
+                    size: size.parse()?,
+                    door: door.context("a writer comes in pooled or direct")?,
+                }
+            }
+            ["commits", commits] => Self::Commits(commits.parse().context("how many commits")?),
+            ["ddl"] => Self::Ddl,
+            ["prepare"] => Self::Prepare,
+            ["checkpoint"] => Self::Checkpoint,
+            ["flush"] => Self::Flush,
+            ["neighbour"] => Self::Neighbour,
+            ["cut-network"] => Self::CutNetwork,
+            ["heal"] => Self::Heal,
+            ["restart-sink"] => Self::RestartSink,
+            ["crash-sink"] => Self::CrashSink,
+            _ => bail!("{text:?} is no event of a history"),
+        })
     }
 }
 
-/// Any number that a seed can be.
-fn any(dice: &mut Dice) -> u64 {
-    dice.below(usize::MAX) as u64
+impl fmt::Display for History {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            Kind::Sink => "sink; ",
+            Kind::Alone => "alone; ",
+        })?;
+        for event in &self.events {
+            write!(f, "{event}; ")?;
+        }
+        f.write_str(match self.end {
+            End::LoseHost => "lose-host",
+            End::PowerCut { sectors: true } => "power-cut sectors",
+            End::PowerCut { sectors: false } => "power-cut blocks",
+        })
+    }
+}
+
+impl FromStr for History {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let parts: Vec<_> = text.split(';').map(str::trim).collect();
+        let [kind, events @ .., end] = &parts[..] else {
+            bail!("{text:?} is no history: sink or alone, events, lose-host or power-cut");
+        };
+        let kind = match *kind {
+            "sink" => Kind::Sink,
+            "alone" => Kind::Alone,
+            other => bail!("a history begins with sink or alone, not with {other:?}"),
+        };
+        let end = match *end {
+            "lose-host" => End::LoseHost,
+            "power-cut sectors" => End::PowerCut { sectors: true },
+            "power-cut blocks" => End::PowerCut { sectors: false },
+            other => bail!(
+                "a history ends with lose-host, power-cut sectors or power-cut blocks, not with {other:?}"
+            ),
+        };
+        let events = events.iter().map(|event| event.parse());
+        Ok(Self {
+            kind,
+            events: events.collect::<Result<_>>()?,
+            end,
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
-    use super::{Commit, Door, History, Tear, Transaction};
+    use super::History;
 
     #[test]
-    fn a_seed_is_one_history_and_another_seed_another() {
-        assert_eq!(History::drawn(7), History::drawn(7));
-        assert_ne!(History::drawn(7), History::drawn(8));
-        let of = |seed| History::drawn(seed).writers[0].transaction(5);
-        assert_eq!(of(7), of(7));
-    }
-
-    #[test]
-    fn everything_that_may_be_drawn_is_drawn() {
-        let mut seen = BTreeSet::new();
-        for seed in 0..200 {
-            let history = History::drawn(seed);
-            assert!((2..=6).contains(&history.writers.len()));
-            assert!((100..=700).contains(&history.commits));
-            seen.insert(match history.tear {
-                Tear::Block => "blocks",
-                Tear::Sector => "sectors",
-            });
-            seen.insert(if history.neighbour {
-                "neighbour"
-            } else {
-                "alone"
-            });
-            seen.insert(if history.checkpoint_last {
-                "amid"
-            } else {
-                "any time"
-            });
-            for writer in &history.writers {
-                seen.insert(match writer.door {
-                    Door::Pooled => "pooled",
-                    Door::Direct => "direct",
-                });
-                for nth in 1..=30 {
-                    let Transaction { rows, checkpoint } = writer.transaction(nth);
-                    assert!((1..=3).contains(&rows) || (300..=1500).contains(&rows));
-                    seen.insert(if rows > 3 { "big" } else { "tiny" });
-                    seen.insert(if checkpoint { "checkpoint" } else { "without" });
-                }
-            }
+    fn a_history_is_what_it_says() {
+        for text in [
+            "sink; write 16x tiny pooled; commits 200; ddl; prepare; cut-network; heal; restart-sink; crash-sink; \
+             checkpoint; lose-host",
+            "alone; write 1x big direct; neighbour; flush; power-cut sectors",
+            "alone; power-cut blocks",
+        ] {
+            let history: History = text.parse().unwrap();
+            assert_eq!(history.to_string(), text);
         }
-        assert_eq!(seen.len(), 12, "{seen:?}");
     }
 
     #[test]
-    fn the_writers_of_a_round_do_different_things() {
-        let history = History::drawn(3);
-        let rows = |writer: usize| -> Vec<i64> {
-            let of = |nth| history.rows_of(writer, nth).unwrap();
-            (1..=40).map(of).collect()
-        };
-        assert_ne!(rows(0), rows(1));
-        assert_eq!(history.rows_of(history.writers.len(), 1), None);
-    }
-
-    #[test]
-    fn a_checkpoint_stands_between_the_halves_of_a_transaction() {
-        let commit = Commit {
-            round: 9,
-            writer: 2,
-            nth: 4,
-        };
-        let transaction = Transaction {
-            rows: 5,
-            checkpoint: true,
-        };
-        let insert = "INSERT INTO commits (round, writer, nth, part) SELECT 9, 2, 4, part FROM";
-        assert_eq!(
-            transaction.sql(commit),
-            format!(
-                "BEGIN; {insert} generate_series(1, 2) part; CHECKPOINT; \
-                 {insert} generate_series(3, 5) part; COMMIT"
-            )
-        );
+    fn what_is_no_history_is_refused() {
+        for text in [
+            "",
+            "sink",
+            "flush; lose-host",
+            "sink; flush",
+            "sink; write 0x tiny direct; lose-host",
+            "sink; write 4x small direct; lose-host",
+            "sink; commits; lose-host",
+        ] {
+            assert!(text.parse::<History>().is_err(), "{text}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! One commit in words: as the ledger keeps it, and as the machine tells of it.
+//! One commit in words: as the book keeps it, and as the database tells of it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,17 +7,19 @@ use anyhow::{Context as _, Result, bail};
 
 /// Which commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Commit {
-    pub(super) round: u64,
-    pub(super) writer: usize,
-    pub(super) nth: i64,
+pub(crate) struct Commit {
+    pub(crate) round: u64,
+    pub(crate) writer: usize,
+    pub(crate) nth: i64,
 }
 
 /// A commit with how many rows are its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) commit: Commit,
-    pub(super) rows: i64,
+pub(crate) struct Entry {
+    pub(crate) commit: Commit,
+    pub(crate) rows: i64,
+    /// How many entries the book had when it was begun: whoever has this commit has those.
+    pub(crate) after: usize,
 }
 
 impl fmt::Display for Commit {
@@ -29,8 +31,12 @@ impl fmt::Display for Commit {
 
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Commit { round, writer, nth } = self.commit;
-        write!(f, "{round} {writer} {nth} {}", self.rows)
+        let Self {
+            commit: Commit { round, writer, nth },
+            rows,
+            after,
+        } = self;
+        write!(f, "{round} {writer} {nth} {rows} {after}")
     }
 }
 
@@ -40,7 +46,7 @@ impl FromStr for Entry {
     fn from_str(line: &str) -> Result<Self> {
         let read = || format!("reading an entry of a ledger: {line:?}");
         let words: Vec<_> = line.split(' ').collect();
-        let [round, writer, nth, rows] = words[..] else {
+        let [round, writer, nth, rows, after] = words[..] else {
             bail!("{}: it has {} words", read(), words.len());
         };
         let commit = Commit {
@@ -51,6 +57,7 @@ impl FromStr for Entry {
         Ok(Self {
             commit,
             rows: rows.parse().with_context(read)?,
+            after: after.parse().with_context(read)?,
         })
     }
 }
@@ -66,9 +73,13 @@ mod tests {
             writer: 1,
             nth: 77,
         };
-        let entry = Entry { commit, rows: 900 };
+        let entry = Entry {
+            commit,
+            rows: 900,
+            after: 12,
+        };
         assert_eq!(entry.to_string().parse::<Entry>().unwrap(), entry);
-        for line in ["", "3 1 77", "3 1 77 900 1", "3 1 -7x 900"] {
+        for line in ["", "3 1 77 900", "3 1 77 900 1 1", "3 1 -7x 900 0"] {
             assert!(line.parse::<Entry>().is_err(), "{line}");
         }
     }
