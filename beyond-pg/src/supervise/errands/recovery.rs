@@ -1,5 +1,7 @@
 //! What recovery begins with and how far it came.
 
+use std::sync::Arc;
+
 use wire::lsn::Lsn;
 
 use super::Errands;
@@ -10,6 +12,8 @@ use crate::postgres::cluster;
 use crate::postgres::controldata::ControlData;
 use crate::postgres::ensure::{EnsureError, MAINTENANCE_DATABASE};
 use crate::postgres::session::Session;
+use crate::replication::upstream::Upstream;
+use crate::replication::watch::Watch;
 use crate::rpc::{Concern, Desk};
 
 impl Errands<'_> {
@@ -34,6 +38,20 @@ impl Errands<'_> {
             self.ended(step);
         }
         Ok(())
+    }
+
+    /// Looks after a standby while it runs.
+    pub(crate) fn watch_upstream(&self, desk: &Arc<Desk>) {
+        let role = &self.observed.settings.role;
+        if let Some(upstream) = Upstream::of(self.layout, role) {
+            let watch = Watch {
+                desk: Arc::clone(desk),
+                layout: self.layout.clone(),
+                owner: self.observed.owners.postgres,
+                upstream,
+            };
+            watch.begin();
+        }
     }
 
     /// Best effort: it is for the boot record.
