@@ -120,4 +120,17 @@ impl Vm {
         })
         .await
     }
+
+    /// Waits until this replica has that logical slot of its primary, fit to go on with.
+    pub async fn has_its_slot(&self, slot: &str) -> Result<()> {
+        let query = format!(
+            "SELECT count(*) FROM pg_replication_slots WHERE slot_name = '{slot}' \
+             AND synced AND NOT temporary AND invalidation_reason IS NULL"
+        );
+        let awaited = format!("{} has the slot {slot}", self.name());
+        until_true(budget::COMES_BACK, awaited, async || {
+            Ok(self.ask::<i64>(&query).await? == 1)
+        })
+        .await
+    }
 }

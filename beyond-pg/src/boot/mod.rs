@@ -193,7 +193,8 @@ impl Observed {
         Ok(())
     }
 
-    /// A copy writes a timeline of its own, and so does a restore.
+    /// A copy writes a timeline of its own, and so does a restore. Beside a machine that runs on this volume, that
+    /// machine would answer itself.
     fn to_be_asked(&self) -> Option<(&Conninfo, &Secret)> {
         let Settings {
             role,
@@ -204,7 +205,7 @@ impl Observed {
         let stamp = self.facts.stamp.as_deref();
         let ours = instance_id.as_ref().map(|id| id.as_str());
         let copy = stamp.is_some() && ours.is_some() && stamp != ours;
-        if restore.is_some() || copy {
+        if restore.is_some() || copy || self.lock.is_none() {
             return None;
         }
         match role {

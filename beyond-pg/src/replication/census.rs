@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use crate::fx::exec::ExecError;
-use crate::fx::fs::FsError;
+use crate::fx::fs::{self, FsError};
 use crate::layout::Layout;
 use crate::postgres::cluster;
 use crate::postgres::controldata::{ControlData, ControlDataError};
@@ -44,6 +44,8 @@ impl Census<'_> {
             true => Some(self.ours().await?),
             false => None,
         };
+        // It is made by the first step of the boot, and this comes before.
+        fs::make_dir(&layout.run_dir(), 0o755, Account::root())?;
         let (upstream, _pass) = Upstream::of_writer(layout, owner, self.members, self.password)?;
         let (primary, standby) = tokio::join!(
             upstream.primary(layout, owner),

@@ -109,6 +109,7 @@ async fn a_promoted_replica_has_every_acknowledged_commit_and_the_old_primary_on
         let all = ledger.cut_off().await?;
 
         let promoted = replica.promote().await?;
+        replica.answers_again().await?;
         all.is_kept_by(&replica).await?;
         eprintln!("{} acknowledged; promoted: {promoted:?}", all.rows());
         replica
@@ -179,6 +180,7 @@ async fn what_an_rpc_made_of_a_machine_stays_until_its_metadata_says_something_n
         let db = db.stop().await?;
 
         let promoted = replica.promote().await?;
+        replica.answers_again().await?;
         let set = replica.wait_for_standbys(&[]).await?;
         ensure!(set.ok, "{set:?}");
         let replica = replica.crash().await?.boot().await?;
@@ -225,6 +227,81 @@ async fn a_volume_that_follows_is_no_primary_because_its_metadata_says_so() -> O
         replica.receives().await.map(drop)
     })
     .await
+}
+
+/// A replica on a copy of its primary's volume: nothing is sent twice, it stays on its primary's timeline, and
+/// the slots of its parent are not on it.
+#[tokio::test]
+async fn a_fork_of_the_primary_becomes_its_replica_without_a_copy() -> Outcome {
+    scenario(async |world| {
+        let db = world.vm("db").primary_with(["fork"])?.on_block_volume();
+        let db = db.boot().await?;
+        db.sql("SELECT pg_create_physical_replication_slot('of_another')")
+            .await?;
+        db.sql("SET synchronous_commit = local; CREATE TABLE t AS SELECT 1 AS n")
+            .await?;
+        let fork = db.fork("fork").replica_of("db")?.boot().await?;
+        fork.expect_log("follow the primary from a copy of its volume")
+            .await?;
+        let log = fork.log().await?;
+        ensure!(
+            !log.iter().any(|line| line.contains("base backup")),
+            "it was sent anew"
+        );
+        db.has_standby("fork").await?;
+        db.sql("INSERT INTO t VALUES (2)").await?;
+        fork.has_caught_up_with(&db).await?;
+        ensure!(fork.ask::<i64>("SELECT count(*) FROM t").await? == 2);
+        let health = fork.receives().await?;
+        ensure!(health.timeline == Some(1), "{health:?}");
+        let slots = "SELECT count(*) FROM pg_replication_slots";
+        ensure!(
+            fork.ask::<i64>(slots).await? == 0,
+            "a slot of its parent is there"
+        );
+        let fork = fork.crash().await?.boot().await?;
+        fork.receives().await?;
+        fork.restart().await?.must_have_an_empty_plan().await
+    })
+    .await
+}
+
+/// A consumer of changes goes on at the promoted replica where it was: nothing is missing, and nothing that it
+/// has confirmed comes again.
+#[tokio::test]
+async fn a_logical_slot_goes_on_at_the_promoted_replica() -> Outcome {
+    scenario(async |world| {
+        let db = world.vm("db").primary_with(["replica"])?.boot().await?;
+        let replica = world.vm("replica").replica_of("db")?.boot().await?;
+        db.has_standby("replica").await?;
+        db.sql("CREATE TABLE t (n int PRIMARY KEY)").await?;
+        db.sql(
+            "SELECT pg_create_logical_replication_slot('changes', 'test_decoding', false, false, true)",
+        )
+        .await?;
+        db.sql("INSERT INTO t SELECT generate_series(1, 5)").await?;
+        let consumed = changes(&db).await?;
+        ensure!(consumed == ["1", "2", "3", "4", "5"], "{consumed:?}");
+        replica.has_its_slot("changes").await?;
+        db.sql("INSERT INTO t SELECT generate_series(6, 9)").await?;
+        db.crash().await?;
+
+        replica.promote().await?;
+        replica.answers_again().await?;
+        replica.sql("INSERT INTO t VALUES (10)").await?;
+        let rest = changes(&replica).await?;
+        ensure!(rest == ["6", "7", "8", "9", "10"], "{rest:?}");
+        Ok(())
+    })
+    .await
+}
+
+/// What the consumer of the slot gets, and confirms.
+async fn changes(vm: &Vm) -> Result<Vec<String>> {
+    let query = "SELECT coalesce(string_agg(substring(data FROM 'n\\[integer\\]:(\\d+)'), ' '), '') \
+                 FROM pg_logical_slot_get_changes('changes', NULL, NULL)";
+    let all: String = vm.session(Door::Direct).await?.ask(query).await?;
+    Ok(all.split_whitespace().map(str::to_owned).collect())
 }
 
 async fn no_password_but_on_tmpfs(replica: &Vm) -> Result<()> {
