@@ -6,6 +6,7 @@ use wire::rpc::{Health, Response, Standby};
 use crate::budget;
 use crate::running::Running;
 use crate::spec::Spec;
+use crate::sql::Door;
 use crate::stopped::Stopped;
 use crate::until::until_true;
 use crate::vm::Vm;
@@ -121,16 +122,48 @@ impl Vm {
         .await
     }
 
-    /// Waits until this replica has that logical slot of its primary, fit to go on with.
-    pub async fn has_its_slot(&self, slot: &str) -> Result<()> {
+    /// Numbers, and a slot for who wants their changes, that goes on when a replica takes over.
+    pub async fn make_failover_slot(&self, slot: &str) -> Result<()> {
+        self.sql("CREATE TABLE numbers (n bigint PRIMARY KEY)")
+            .await?;
+        let make = format!(
+            "SELECT pg_create_logical_replication_slot('{slot}', 'test_decoding', false, false, true)"
+        );
+        self.sql(&make).await
+    }
+
+    /// What the consumer of that slot gets, and confirms.
+    pub async fn changes(&self, slot: &str) -> Result<Vec<i64>> {
+        let query = format!(
+            "SELECT coalesce(string_agg(substring(data FROM 'n\\[bigint\\]:(\\d+)'), ' '), '') \
+             FROM pg_logical_slot_get_changes('{slot}', NULL, NULL)"
+        );
+        let all: String = self.session(Door::Direct).await?.ask(&query).await?;
+        let numbers = all.split_whitespace().map(str::parse);
+        numbers.collect::<Result<_, _>>().context("reading changes")
+    }
+
+    /// Waits until this replica has that slot, fit to go on with. Meanwhile numbers are written and confirmed:
+    /// a slot that stands still is never copied.
+    pub async fn has_slot_of(&self, primary: &Vm, slot: &str) -> Result<()> {
         let query = format!(
             "SELECT count(*) FROM pg_replication_slots WHERE slot_name = '{slot}' \
              AND synced AND NOT temporary AND invalidation_reason IS NULL"
         );
         let awaited = format!("{} has the slot {slot}", self.name());
         until_true(budget::COMES_BACK, awaited, async || {
+            let write = "INSERT INTO numbers SELECT coalesce(max(n), 0) + 1 FROM numbers";
+            primary.sql(write).await?;
+            primary.sql("SELECT pg_log_standby_snapshot()").await?;
+            primary.changes(slot).await?;
             Ok(self.ask::<i64>(&query).await? == 1)
         })
         .await
+    }
+
+    /// Every page of it is as it was written; its primary has made the extension that looks.
+    pub async fn is_intact_as_a_standby(&self) -> Result<()> {
+        let check = ["pg_amcheck", "--all", "--heapallindexed", "-p", "5433"];
+        self.as_postgres(&check).await.map(drop)
     }
 }
