@@ -108,6 +108,36 @@ impl Layout {
         self.beyond_dir().join("restored.json")
     }
 
+    /// Kept by a promotion.
+    pub(crate) fn promoted(&self) -> PathBuf {
+        self.beyond_dir().join("promoted.json")
+    }
+
+    /// Whom commits wait for, when the control plane has said so at run time.
+    pub(crate) fn sync_standbys(&self) -> PathBuf {
+        self.beyond_dir().join("sync-standbys.json")
+    }
+
+    /// Its presence makes Postgres follow.
+    pub(crate) fn standby_signal(&self) -> PathBuf {
+        self.pgdata().join("standby.signal")
+    }
+
+    /// Where a base backup arrives before one rename publishes it as PGDATA.
+    pub(crate) fn seed_staging(&self) -> PathBuf {
+        self.major_dir().join("main.basebackup")
+    }
+
+    /// A PGDATA that a base backup replaces.
+    pub(crate) fn discarded(&self) -> PathBuf {
+        self.major_dir().join("main.discarded")
+    }
+
+    /// Kept while pg_rewind works on PGDATA, outside of it: pg_rewind replaces what is inside.
+    pub(crate) fn rewind_journal(&self) -> PathBuf {
+        self.major_dir().join("rewind.json")
+    }
+
     /// Makes Postgres replay the WAL behind a clean shutdown, on the same timeline.
     pub(crate) fn backup_label(&self) -> PathBuf {
         self.pgdata().join("backup_label")

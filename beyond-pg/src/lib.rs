@@ -22,6 +22,7 @@ mod machine;
 mod manifest;
 mod metadata;
 mod postgres;
+mod replication;
 mod rpc;
 mod settings;
 mod sink;

@@ -57,6 +57,7 @@ mod plain;
 mod processes;
 mod psql;
 mod record;
+mod replica;
 mod rpc;
 mod running;
 mod scenario;

@@ -41,7 +41,7 @@ impl Spec {
         Ok(sink.clone())
     }
 
-    fn host_of(&self, machine: &str) -> Result<String> {
+    pub(crate) fn host_of(&self, machine: &str) -> Result<String> {
         let machine: MachineName = machine.parse()?;
         Ok(self.site().substrate.name().machine_container(&machine))
     }

@@ -61,6 +61,10 @@ impl Volume {
 }
 
 impl Spec {
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(crate) fn site(&self) -> &Site {
         &self.site
     }

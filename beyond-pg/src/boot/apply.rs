@@ -10,6 +10,9 @@ use crate::fx::fs::{self, FsError};
 use crate::layout::Layout;
 use crate::postgres::cluster;
 use crate::postgres::controldata::{ControlData, ControlDataError};
+use crate::replication::marks;
+use crate::replication::seed::{SeedError, Seeding};
+use crate::replication::upstream::{STANDBY, Upstream};
 use crate::tls::install::{self, InstallError};
 
 #[derive(Debug, Error)]
@@ -22,18 +25,25 @@ pub(crate) enum ApplyError {
     Install(#[from] InstallError),
     #[error(transparent)]
     ControlData(#[from] ControlDataError),
+    #[error(transparent)]
+    Seed(#[from] SeedError),
     #[error("packing the journal of a fork")]
     Journal(#[from] serde_json::Error),
 }
 
 /// What the steps work on.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Disk<'a> {
     pub(crate) layout: &'a Layout,
     pub(crate) owners: Owners,
     /// Seconds since 1970, for the certificate.
     pub(crate) now: i64,
+    /// Told why a step takes so long, and nothing when it does not any more.
+    pub(crate) say: &'a dyn Fn(Option<String>),
 }
+
+/// For whoever has nobody to tell: the log has it, too.
+pub(crate) fn unheard(_words: Option<String>) {}
 
 impl ApplyError {
     pub(crate) fn is_out_of_space(&self) -> bool {
@@ -44,6 +54,7 @@ impl ApplyError {
             ApplyError::Exec(_)
             | ApplyError::Install(_)
             | ApplyError::ControlData(_)
+            | ApplyError::Seed(_)
             | ApplyError::Journal(_) => false,
         }
     }
@@ -56,6 +67,7 @@ impl Disk<'_> {
             layout,
             owners,
             now,
+            say: _,
         } = self;
         match step {
             // Repeatable: sets mode and owner of what is there.
@@ -113,6 +125,8 @@ impl Disk<'_> {
                     0o600,
                     owners.postgres,
                 )?;
+                // A copy of a standby's volume: it would follow for ever.
+                fs::remove_if_present(&layout.standby_signal())?;
             }
             // Cut between the two, one without the other is made anew.
             DiskStep::DiscardCertificate => {
@@ -120,6 +134,21 @@ impl Disk<'_> {
                 fs::remove_if_present(&layout.self_signed_cert())?;
             }
             DiskStep::EndFork => fs::remove_if_present(&layout.fork_journal())?,
+            DiskStep::KeepPassword(line) => {
+                let path = layout.passfile(STANDBY);
+                let bytes = line.expose().as_bytes();
+                fs::write_atomic(&path, bytes, 0o600, owners.postgres)?;
+            }
+            DiskStep::ForgetPassword => fs::remove_if_present(&layout.passfile(STANDBY))?,
+            // One rename publishes it.
+            DiskStep::BaseBackup(upstream) => self.seeding(upstream).base_backup().await?,
+            // A journal says how far it came.
+            DiskStep::Rejoin {
+                upstream,
+                copy,
+                rewind,
+            } => self.seeding(upstream).rejoin(*copy, *rewind).await?,
+            DiskStep::Forget(mark) => marks::forget(layout, *mark)?,
             DiskStep::Stamp(instance) => {
                 let text = format!("{instance}\n");
                 fs::write_atomic(&layout.stamp(), text.as_bytes(), 0o600, owners.postgres)?;
@@ -131,6 +160,15 @@ impl Disk<'_> {
             }
         }
         Ok(())
+    }
+
+    fn seeding<'b>(&'b self, upstream: &'b Upstream) -> Seeding<'b> {
+        Seeding {
+            layout: self.layout,
+            owner: self.owners.postgres,
+            upstream,
+            say: self.say,
+        }
     }
 
     /// All of initdb happens under another name; the rename publishes a cluster that is whole and on

@@ -12,7 +12,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use crate::boot::apply::Disk;
+use crate::boot::apply::{Disk, unheard};
 use crate::boot::facts::{Owners, observe};
 use crate::boot::plan::Boot;
 use crate::boot::step::Plan;
@@ -105,6 +105,7 @@ impl Volume {
             layout: &self.layout,
             owners: Volume::owners(),
             now: NOW,
+            say: &unheard,
         };
         for step in self.plan().disk.iter().take(steps) {
             disk.apply(step).await.unwrap();
@@ -168,6 +169,7 @@ async fn an_initdb_that_dies_halfway_leaves_no_cluster_and_the_next_boot_makes_o
         layout: &volume.layout,
         owners: Volume::owners(),
         now: NOW,
+        say: &unheard,
     };
     let mut failed = false;
     for step in volume.plan().disk {

@@ -15,6 +15,12 @@ use crate::fork;
 use crate::hooks::{self, Hook, HookError, Stage};
 use crate::layout::{Layout, MAJOR};
 use crate::manifest::Manifest;
+use crate::replication::marks::{self, MarkError};
+use crate::replication::members::Members;
+use crate::replication::seed::Rewind;
+use crate::replication::standing::{Mark, Marks};
+use crate::replication::upstream;
+use crate::settings::Secret;
 use crate::sys::user::Account;
 use crate::tls;
 use crate::tls::source::TlsFacts;
@@ -44,6 +50,18 @@ pub(crate) struct Facts {
     pub(crate) restored: Option<fork::Restored>,
     /// The volume was a copy once.
     pub(crate) forked: bool,
+    /// A base backup began and was not published.
+    pub(crate) seeding: bool,
+    /// A rewind began. One whose journal is torn counts as begun.
+    pub(crate) rewind: Option<Rewind>,
+    /// What the volume says of this machine's standing.
+    pub(crate) marks: Marks,
+    /// Those of them that have had their time.
+    pub(crate) stale_marks: Vec<Mark>,
+    /// What the others say, where they had to be asked.
+    pub(crate) members: Members,
+    /// What a standby's Postgres logs in to its primary with, as the file has it.
+    pub(crate) passfile: Option<Secret>,
     /// Libraries of the manifest's preload list that this image has.
     pub(crate) preload: Vec<String>,
     /// Extension name → the version that this image would install.
@@ -104,6 +122,8 @@ pub(crate) enum FactsError {
     #[error(transparent)]
     Hooks(#[from] HookError),
     #[error(transparent)]
+    Marks(#[from] MarkError),
+    #[error(transparent)]
     Volume(#[from] VolumeError),
 }
 
@@ -163,6 +183,13 @@ pub(crate) fn observe(
         fork: read(&layout.fork_journal())?.and_then(|text| serde_json::from_str(&text).ok()),
         restored: read(&layout.restored())?.and_then(|text| serde_json::from_str(&text).ok()),
         forked: layout.forked_from().exists(),
+        seeding: layout.seed_staging().exists(),
+        rewind: read(&layout.rewind_journal())?
+            .map(|text| serde_json::from_str(&text).unwrap_or(Rewind::Begun)),
+        marks: marks::read(layout)?,
+        stale_marks: Vec::new(),
+        members: Members::default(),
+        passfile: read(&layout.passfile(upstream::STANDBY))?.map(Secret::new),
         preload: manifest
             .preload
             .iter()

@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::boot::apply::{ApplyError, Disk};
-use crate::boot::facts::{Facts, FactsError, Owners};
+use crate::boot::apply::{ApplyError, Disk, unheard};
+use crate::boot::facts::{Facts, FactsError, Owners, Pgdata};
 use crate::boot::journal::{BootRecord, Journal, StopAfter};
 use crate::boot::plan::{Boot, Refusal};
 use crate::boot::step::{DiskStep, Plan};
@@ -29,7 +29,9 @@ use crate::layout::Layout;
 use crate::machine::{Machine, MachineError};
 use crate::manifest::{Manifest, ManifestError};
 use crate::metadata::{self, Metadata, Source};
-use crate::settings::{Problems, RestoreTarget, Settings};
+use crate::replication::census::{Census, CensusError};
+use crate::replication::members::Members;
+use crate::settings::{Conninfo, Problems, RestoreTarget, Role, Secret, Settings};
 use crate::supervise::chain;
 use crate::sys::user::{Account, AccountError};
 use crate::sys::volume_lock::{LockError, VolumeLock};
@@ -63,6 +65,8 @@ pub(crate) enum BootError {
     Lock(#[from] LockError),
     #[error(transparent)]
     Volume(#[from] VolumeError),
+    #[error(transparent)]
+    Census(#[from] CensusError),
     #[error("reading the image's manifest {path}\nHINT: the image is broken; build it again")]
     ManifestUnreadable {
         path: PathBuf,
@@ -163,6 +167,66 @@ impl Observed {
         self.boot(layout).plan(&self.facts)
     }
 
+    /// Lets what the volume says of this machine's standing count beside its settings, and asks the other
+    /// members where it would write.
+    pub(crate) async fn settle(&mut self, layout: &Layout) -> Result<(), CensusError> {
+        self.facts.members = match self.to_be_asked() {
+            Some((members, password)) => {
+                let census = Census {
+                    layout,
+                    owner: self.owners.postgres,
+                    members,
+                    password,
+                    cluster: self.facts.pgdata == Pgdata::Cluster,
+                    promoted_to: self.facts.marks.timeline(),
+                };
+                census.take().await?
+            }
+            None => Members::default(),
+        };
+        let outranked = self.facts.members.outranks_us();
+        if outranked && self.facts.marks.is_promoted(&self.settings.role) {
+            tracing::warn!("this machine was promoted, and another one after it: it follows again");
+        }
+        let stale = self.facts.marks.apply(&mut self.settings, outranked);
+        self.facts.stale_marks = stale;
+        Ok(())
+    }
+
+    /// A copy writes a timeline of its own, and so does a restore. Beside a machine that runs on this volume, that
+    /// machine would answer itself.
+    fn to_be_asked(&self) -> Option<(&Conninfo, &Secret)> {
+        let Settings {
+            role,
+            restore,
+            instance_id,
+            ..
+        } = &self.settings;
+        let stamp = self.facts.stamp.as_deref();
+        let ours = instance_id.as_ref().map(|id| id.as_str());
+        let copy = stamp.is_some() && ours.is_some() && stamp != ours;
+        if restore.is_some() || copy || self.lock.is_none() {
+            return None;
+        }
+        match role {
+            Role::Primary {
+                members,
+                replication_password,
+                ..
+            } => Some((members.as_ref()?, replication_password)),
+            Role::Replica {
+                primary,
+                replication_password,
+                ..
+            } => self
+                .facts
+                .marks
+                .is_promoted(role)
+                .then_some((primary, replication_password)),
+            Role::Single | Role::Sink { .. } => None,
+        }
+    }
+
     /// Where the restore ends that this boot has to do.
     pub(crate) fn restores(&self, layout: &Layout) -> Option<RestoreTarget> {
         self.boot(layout).restores(&self.facts).cloned()
@@ -191,7 +255,7 @@ impl Observed {
             "{} was changed since the boot: {step}",
             file.path(layout).display()
         );
-        let disk = self.disk(layout);
+        let disk = self.disk(layout, &unheard);
         disk.apply(&step)
             .await
             .map_err(|source| BootError::Restore {
@@ -200,11 +264,12 @@ impl Observed {
             })
     }
 
-    fn disk<'a>(&self, layout: &'a Layout) -> Disk<'a> {
+    fn disk<'a>(&self, layout: &'a Layout, say: &'a dyn Fn(Option<String>)) -> Disk<'a> {
         Disk {
             layout,
             owners: self.owners,
             now: self.now,
+            say,
         }
     }
 
@@ -226,8 +291,9 @@ impl Observed {
         layout: &Layout,
         plan: &Plan,
         journal: &mut Journal,
+        say: &dyn Fn(Option<String>),
     ) -> Result<(), BootError> {
-        let disk = self.disk(layout);
+        let disk = self.disk(layout, say);
         for (index, step) in plan.disk.iter().enumerate() {
             let number = index + 1;
             journal.begin(clock::now(), number, step);
@@ -257,14 +323,17 @@ pub(crate) async fn by_hand(layout: &Layout, plan_only: bool) -> Result<(), Boot
     } else {
         volume::mount(layout)?;
     }
-    let observed = observe(layout, settings)?;
+    let mut observed = observe(layout, settings)?;
+    observed.settle(layout).await?;
     let plan = observed.plan(layout)?;
     if plan_only {
         print(&plan.to_string());
         return Ok(());
     }
     let mut journal = observed.journal(&document, &plan, StopAfter::default());
-    observed.apply(layout, &plan, &mut journal).await?;
+    observed
+        .apply(layout, &plan, &mut journal, &unheard)
+        .await?;
     let done = if plan.disk.is_empty() {
         "nothing to change on disk"
     } else {

@@ -14,7 +14,9 @@ use crate::layout::{Layout, MAJOR};
 use crate::machine::Machine;
 use crate::manifest::Manifest;
 use crate::postgres::ensure::{Ensure, MAINTENANCE_DATABASE};
-use crate::settings::{Archive, RestoreTarget, Settings, keys};
+use crate::replication::members::Objection;
+use crate::replication::upstream::{Upstream, passfile_line};
+use crate::settings::{Archive, RestoreTarget, Role, Secret, Settings, Tier, keys};
 use crate::tls::source::{Offer, Serve, TlsFacts};
 
 /// What a boot knows besides the disk.
@@ -56,8 +58,13 @@ pub(crate) enum Refusal {
          HINT: restore the PGDATA it belongs to, or move it off the volume to start an empty database"
     )]
     WalWithoutCluster { pgdata: PathBuf, wal: PathBuf },
-    #[error("{0}")]
-    Unsupported(String),
+    #[error(
+        "{pgdata} follows a primary, and this machine was asked to be tier {tier}. Nothing was changed.\n\
+         HINT: boot it as tier replica and ask it to `promote`; a volume that nobody promoted may lack commits"
+    )]
+    Follows { pgdata: PathBuf, tier: Tier },
+    #[error(transparent)]
+    Member(#[from] Objection),
     #[error(
         "a restore target is set and {pgdata} holds no cluster to restore. Nothing was changed.\n\
          HINT: boot on a snapshot that is older than the target, or leave the target out to start an empty database"
@@ -72,7 +79,7 @@ pub(crate) enum Refusal {
 
 impl Boot<'_> {
     pub(crate) fn plan(&self, facts: &Facts) -> Result<Plan, Refusal> {
-        self.check_supported()?;
+        self.check_standing(facts)?;
         self.check_restore(facts)?;
         let (making, wal) = self.cluster(facts)?;
         let layout = self.layout;
@@ -92,10 +99,12 @@ impl Boot<'_> {
             .release_reserve(facts)
             .into_iter()
             .chain(outside)
+            .chain(self.passfile(facts))
             .chain(making)
             .chain(wal)
             .chain(inside)
             .chain(self.stale_pid(facts))
+            .chain(self.rejoin(facts))
             .chain(self.fork(facts))
             .chain(serve(&self.tls(facts)))
             .chain(
@@ -104,6 +113,7 @@ impl Boot<'_> {
                     .filter_map(|file| self.conf(file, facts)),
             )
             .chain(self.stamp(facts))
+            .chain(facts.stale_marks.iter().copied().map(DiskStep::Forget))
             .chain(Self::make_reserve(facts))
             .collect();
         Ok(Plan {
@@ -112,13 +122,69 @@ impl Boot<'_> {
         })
     }
 
-    fn check_supported(&self) -> Result<(), Refusal> {
-        let unsupported = self.settings.not_yet_supported();
-        if unsupported.is_empty() {
-            return Ok(());
+    /// Whether the disk and the other members let this machine be what it was asked to be.
+    fn check_standing(&self, facts: &Facts) -> Result<(), Refusal> {
+        match &self.settings.role {
+            Role::Replica { .. } | Role::Sink { .. } => return Ok(()),
+            Role::Single | Role::Primary { .. } => {}
         }
-        let words: Vec<String> = unsupported.iter().map(ToString::to_string).collect();
-        Err(Refusal::Unsupported(words.join("\n")))
+        match self.belonging(facts) {
+            Belonging::CopyOf { .. } => return Ok(()),
+            Belonging::Ours | Belonging::OursAtLast => {}
+        }
+        if facts.marks.follows {
+            return Err(Refusal::Follows {
+                pgdata: self.layout.pgdata(),
+                tier: self.settings.role.tier(),
+            });
+        }
+        match facts.members.objection() {
+            Some(objection) => Err(objection.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Whom this machine follows.
+    fn upstream(&self) -> Option<Upstream> {
+        Upstream::of(self.layout, &self.settings.role)
+    }
+
+    /// A cluster that does not follow yet, or not as this instance.
+    fn joins(&self, facts: &Facts) -> bool {
+        let unlike = |stamp: &String| Some(stamp) != self.instance().as_ref();
+        self.upstream().is_some()
+            && facts.pgdata == Pgdata::Cluster
+            && (!facts.marks.follows
+                || facts.rewind.is_some()
+                || facts.stamp.as_ref().is_some_and(unlike))
+    }
+
+    fn rejoin(&self, facts: &Facts) -> Option<DiskStep> {
+        let upstream = self.upstream().filter(|_| self.joins(facts))?;
+        let unlike = |stamp: &String| Some(stamp) != self.instance().as_ref();
+        Some(DiskStep::Rejoin {
+            upstream,
+            copy: facts.stamp.as_ref().is_some_and(unlike),
+            rewind: facts.rewind,
+        })
+    }
+
+    /// What a standby's Postgres logs in with.
+    fn passfile(&self, facts: &Facts) -> Option<DiskStep> {
+        let wanted = match &self.settings.role {
+            Role::Replica {
+                replication_password,
+                ..
+            } => Some(Secret::new(passfile_line(replication_password))),
+            Role::Single | Role::Primary { .. } | Role::Sink { .. } => None,
+        };
+        match wanted {
+            Some(line) if facts.passfile.as_ref() != Some(&line) => {
+                Some(DiskStep::KeepPassword(line))
+            }
+            None if facts.passfile.is_some() => Some(DiskStep::ForgetPassword),
+            _ => None,
+        }
     }
 
     fn check_restore(&self, facts: &Facts) -> Result<(), Refusal> {
@@ -149,6 +215,10 @@ impl Boot<'_> {
 
     /// Whose this volume is. One without a cluster is nobody's.
     fn belonging(&self, facts: &Facts) -> Belonging {
+        // Of a copy that follows `rejoin` makes what it shall be.
+        if self.upstream().is_some() {
+            return Belonging::Ours;
+        }
         let ours = self.instance();
         match facts.pgdata {
             Pgdata::Cluster => {
@@ -184,6 +254,13 @@ impl Boot<'_> {
 
     /// What there is to choose a certificate from: not what the parent issued for itself.
     fn tls<'f>(&self, facts: &'f Facts) -> Cow<'f, TlsFacts> {
+        if self.joins(facts) {
+            // What is there is another machine's, or will be replaced by it.
+            return Cow::Owned(TlsFacts {
+                own: Offer::Nothing,
+                ..facts.tls.clone()
+            });
+        }
         match self.belonging(facts) {
             Belonging::CopyOf {
                 parent,
@@ -211,7 +288,8 @@ impl Boot<'_> {
                 Ok((leftover.into_iter().collect(), self.wal(facts)?))
             }
             Pgdata::Absent { .. } | Pgdata::HalfMade => {
-                if facts.wal_dir == WalDir::Filled {
+                let of_a_backup = facts.seeding || facts.rewind.is_some();
+                if facts.wal_dir == WalDir::Filled && !(of_a_backup && self.upstream().is_some()) {
                     return Err(Refusal::WalWithoutCluster {
                         pgdata: path,
                         wal: self.layout.wal(),
@@ -223,6 +301,11 @@ impl Boot<'_> {
                     making.push(DiskStep::SetAside { from: path, to });
                 }
                 making.extend(facts.staging.then_some(DiskStep::DiscardStaging));
+                if let Some(upstream) = self.upstream() {
+                    // Its WAL arrives in its place.
+                    making.push(DiskStep::BaseBackup(upstream));
+                    return Ok((making, Vec::new()));
+                }
                 making.push(DiskStep::InitDb);
                 Ok((making, vec![DiskStep::MoveWal, DiskStep::LinkWal]))
             }
@@ -258,7 +341,8 @@ impl Boot<'_> {
 
     /// Whether this path lies in a PGDATA that the plan makes anew.
     fn is_remade(&self, facts: &Facts, path: &std::path::Path) -> bool {
-        facts.pgdata != Pgdata::Cluster && path.starts_with(self.layout.pgdata())
+        let anew = facts.pgdata != Pgdata::Cluster || self.joins(facts);
+        anew && path.starts_with(self.layout.pgdata())
     }
 
     fn stale_pid(&self, facts: &Facts) -> Option<DiskStep> {
@@ -312,28 +396,36 @@ impl Boot<'_> {
 
     fn stamp(&self, facts: &Facts) -> Option<DiskStep> {
         let ours = self.instance()?;
-        let stamped = facts.stamp.is_some() && facts.pgdata == Pgdata::Cluster;
+        let stamped =
+            facts.stamp.is_some() && facts.pgdata == Pgdata::Cluster && !self.joins(facts);
         (!stamped).then_some(DiskStep::Stamp(ours))
     }
 
     /// A fork that has yet to leave its parent has no WAL in any sink, and a restore ends where it was told.
     fn gap(&self, leave: &[Part]) -> Option<BringUpStep> {
         let sink = self.settings.sink.as_ref()?;
-        let asks = leave.is_empty() && self.settings.restore.is_none();
+        let follows = self.upstream().is_some();
+        let asks = leave.is_empty() && self.settings.restore.is_none() && !follows;
         asks.then(|| BringUpStep::FillGap {
             sink: sink.address.clone(),
         })
     }
 
-    fn bring_up(&self, facts: &Facts) -> Vec<BringUpStep> {
+    /// What has to be true in a server that writes; a standby has it from its primary.
+    fn ensure(&self, facts: &Facts) -> Vec<Ensure> {
+        if self.upstream().is_some() {
+            return Vec::new();
+        }
         let database = &self.settings.database;
         let mut ensure = vec![Ensure::SuperuserPassword, Ensure::PoolerAccess];
         ensure.extend(
             self.settings
-                .sink
-                .as_ref()
-                .map(|sink| Ensure::ReplicationRole(sink.replication_password.clone())),
+                .replication_password()
+                .map(|password| Ensure::ReplicationRole(password.clone())),
         );
+        if self.settings.role.tier() == Tier::Primary {
+            ensure.push(Ensure::RewindAccess);
+        }
         if database != MAINTENANCE_DATABASE {
             ensure.push(Ensure::Database(database.clone()));
         }
@@ -344,6 +436,11 @@ impl Boot<'_> {
                 extension: extension.clone(),
             })
         }));
+        ensure
+    }
+
+    fn bring_up(&self, facts: &Facts) -> Vec<BringUpStep> {
+        let ensure = self.ensure(facts);
         let hooks = |stage| {
             let of_stage = facts.hooks.iter().filter(move |hook| hook.stage == stage);
             of_stage.cloned().map(BringUpStep::Hook)

@@ -7,7 +7,10 @@ use crate::conf::ConfFile;
 use crate::fork::Part;
 use crate::hooks::Hook;
 use crate::postgres::ensure::Ensure;
-use crate::settings::SinkAddress;
+use crate::replication::seed::Rewind;
+use crate::replication::standing::Mark;
+use crate::replication::upstream::Upstream;
+use crate::settings::{Secret, SinkAddress};
 use crate::tls::pair::Bundle;
 use crate::tls::source::TlsSource;
 
@@ -67,6 +70,20 @@ pub(crate) enum DiskStep {
     DiscardCertificate,
     /// The volume is ours; what the leaving kept is of no use any more.
     EndFork,
+    /// On tmpfs, for as long as this machine follows.
+    KeepPassword(Secret),
+    /// It follows nobody any more.
+    ForgetPassword,
+    /// A cluster that follows, where there is none.
+    BaseBackup(Upstream),
+    /// The cluster that is there follows from now on.
+    Rejoin {
+        upstream: Upstream,
+        /// It is a copy of another instance's volume.
+        copy: bool,
+        rewind: Option<Rewind>,
+    },
+    Forget(Mark),
 }
 
 /// Starting and checking. These change nothing that is already right.
@@ -175,6 +192,35 @@ impl fmt::Display for DiskStep {
             }
             DiskStep::DiscardCertificate => write!(f, "discard the parent's certificate and key"),
             DiskStep::EndFork => write!(f, "forget the journal of a fork that is over"),
+            DiskStep::KeepPassword(_) => {
+                write!(
+                    f,
+                    "put the replication password where Postgres reads it, on tmpfs"
+                )
+            }
+            DiskStep::ForgetPassword => write!(f, "remove the replication password"),
+            DiskStep::BaseBackup(_) => write!(f, "base backup from the primary"),
+            DiskStep::Rejoin {
+                rewind: Some(Rewind::Begun),
+                ..
+            } => write!(
+                f,
+                "replace what a rewind that was cut left by a base backup"
+            ),
+            DiskStep::Rejoin {
+                rewind: Some(Rewind::Done),
+                ..
+            } => write!(f, "follow the primary after a rewind"),
+            DiskStep::Rejoin { copy: true, .. } => {
+                write!(f, "follow the primary from a copy of its volume")
+            }
+            DiskStep::Rejoin { .. } => write!(f, "rejoin the cluster: rewind to the primary"),
+            DiskStep::Forget(Mark::Promoted) => {
+                write!(f, "forget a promotion that the metadata knows of")
+            }
+            DiskStep::Forget(Mark::SyncStandbys) => {
+                write!(f, "forget standby names that the metadata has replaced")
+            }
         }
     }
 }

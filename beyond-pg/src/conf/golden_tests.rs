@@ -69,6 +69,7 @@ const PROFILES: &[Profile] = &[
     },
     Profile {
         metadata: &[
+            ("BEYOND_INSTANCE_ID", "replica-a"),
             ("BEYOND_PG_TIER", "replica"),
             (
                 "BEYOND_PG_REPLICATION_PASSWORD",

@@ -25,7 +25,7 @@ use std::path::PathBuf;
 pub(crate) use base::archive_command;
 pub(crate) use last_good::{last_good, last_good_hba};
 pub(crate) use recovery::recovery_settings;
-pub(crate) use replication::INSTANCE;
+pub(crate) use replication::{INSTANCE, render as replication_text};
 
 use crate::layout::Layout;
 use crate::machine::Machine;
@@ -151,7 +151,7 @@ impl ConfFile {
             Self::Beyond00 => Some(base::render(inputs)),
             Self::Tuning01 => Some(tuning::render(inputs.machine)),
             Self::Durability02 => durability::render(inputs.settings.volume),
-            Self::Replication03 => replication::render(inputs.settings),
+            Self::Replication03 => replication::render(inputs.settings, inputs.layout),
             Self::Pitr05 => recovery::render(inputs),
             Self::Tls06 => Some(tls_text(inputs.layout, inputs.client_ca)),
             Self::User99 | Self::UserHba99 => Some(String::new()),

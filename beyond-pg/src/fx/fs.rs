@@ -186,6 +186,14 @@ pub(crate) fn remove_if_present(path: &Path) -> Result<(), FsError> {
     }
 }
 
+/// Removes a file of a folder; neither has to be there.
+pub(crate) fn remove_if_present_in(folder: &Path, name: &str) -> Result<(), FsError> {
+    if folder.is_dir() {
+        remove_if_present(&folder.join(name))?;
+    }
+    Ok(())
+}
+
 /// Removes a folder and all below it; one that is not there is fine.
 pub(crate) fn remove_tree_if_present(path: &Path) -> Result<(), FsError> {
     match fs::remove_dir_all(path) {

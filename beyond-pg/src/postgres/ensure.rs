@@ -27,6 +27,8 @@ pub(crate) enum Ensure {
     PoolerAccess,
     /// The role that a sink logs in as, with this password.
     ReplicationRole(Secret),
+    /// That role may read what pg_rewind reads: all that a base backup would give it anyway.
+    RewindAccess,
     Database(String),
     Extension {
         database: String,
@@ -41,6 +43,7 @@ impl fmt::Display for Ensure {
             Ensure::SuperuserPassword => write!(f, "ensure the superuser's password"),
             Ensure::PoolerAccess => write!(f, "ensure the pooler's role and auth_query function"),
             Ensure::ReplicationRole(_) => write!(f, "ensure the role {REPLICATION_ROLE}"),
+            Ensure::RewindAccess => write!(f, "ensure that {REPLICATION_ROLE} can rewind"),
             Ensure::Database(name) => write!(f, "ensure database {name}"),
             Ensure::Extension {
                 database,
@@ -65,6 +68,7 @@ impl Ensure {
             Ensure::SuperuserPassword
             | Ensure::PoolerAccess
             | Ensure::ReplicationRole(_)
+            | Ensure::RewindAccess
             | Ensure::Database(_) => false,
         }
     }
@@ -145,6 +149,10 @@ impl<'a> PostStart<'a> {
                 }
                 let verifier = scram::verifier(password).map_err(EnsureError::Random)?;
                 set_replication_role(session, &verifier).await.map_err(sql)
+            }
+            Ensure::RewindAccess => {
+                let session = self.session(MAINTENANCE_DATABASE).await?;
+                rewind_access(session).await.map_err(sql)
             }
             Ensure::Database(name) => database(self.session(MAINTENANCE_DATABASE).await?, name)
                 .await
@@ -232,6 +240,23 @@ async fn set_replication_role(session: &mut Session, verifier: &str) -> Sql<Outc
     Ok(Outcome::Changed(format!(
         "set up the role {REPLICATION_ROLE}"
     )))
+}
+
+/// What pg_rewind calls on the source (its documentation lists them).
+const REWIND_READS: &str = "pg_ls_dir(text, boolean, boolean), pg_stat_file(text, boolean), \
+     pg_read_binary_file(text), pg_read_binary_file(text, bigint, bigint, boolean)";
+
+async fn rewind_access(session: &mut Session) -> Sql<Outcome> {
+    let query = "SELECT count(*) = 4 FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace \
+                 AND oid = ANY (ARRAY['pg_ls_dir(text,boolean,boolean)', 'pg_stat_file(text,boolean)', \
+                     'pg_read_binary_file(text)', 'pg_read_binary_file(text,bigint,bigint,boolean)']::regprocedure[]) \
+                 AND has_function_privilege($1::text, oid, 'EXECUTE')";
+    if session.query_one(query, &[&REPLICATION_ROLE]).await?.get(0) {
+        return Ok(Outcome::Unchanged);
+    }
+    let grant = format!("GRANT EXECUTE ON FUNCTION {REWIND_READS} TO {REPLICATION_ROLE}");
+    session.batch_execute(&grant).await?;
+    Ok(Outcome::Changed(format!("let {REPLICATION_ROLE} rewind")))
 }
 
 /// The pooler asks for verifiers as a role that can do nothing else: it calls one function.

@@ -1,18 +1,22 @@
 //! What each command does. Every one may be repeated, and may be dropped at any point: a session
 //! that is dropped ends what it had begun.
 
+use std::io;
 use std::time::Duration;
 
 use tokio_postgres::types::PgLsn;
 use wire::rpc::{Command, Lifecycle, Response};
 
 use crate::fx::clock;
+use crate::fx::fs::FsError;
 use crate::hooks::{HookError, Stage};
 use crate::postgres::ensure::MAINTENANCE_DATABASE;
 use crate::postgres::session::{Session, SessionError};
+use crate::replication::marks::MarkError;
 use crate::rpc::desk::{Concern, Desk, Told};
-use crate::rpc::{archiver, health, lsn, objections, policy};
+use crate::rpc::{archiver, health, lsn, objections, policy, replicating};
 use crate::supervise::chain;
+use crate::sys::user::AccountError;
 
 /// How long a stop waits for its first checkpoint: it has one of its own, within its own budget.
 const FAREWELL: Duration = Duration::from_secs(10);
@@ -29,6 +33,14 @@ pub(super) enum CommandError {
     Sql(#[from] tokio_postgres::Error),
     #[error("nothing was prepared")]
     Hook(#[from] HookError),
+    #[error(transparent)]
+    Mark(#[from] MarkError),
+    #[error(transparent)]
+    Fs(#[from] FsError),
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    #[error("reading the history of timeline {timeline}")]
+    History { timeline: u32, source: io::Error },
     #[error("taking one's turn")]
     Turn(#[from] tokio::sync::AcquireError),
 }
@@ -45,8 +57,10 @@ pub(super) async fn carry_out(desk: &Desk, told: &Told, command: &Command) -> Re
         Command::PrepareFork => prepare_fork(desk, told).await,
         Command::ArchiveNow => archiver::archive_now(desk, told).await,
         Command::Shutdown => Ok(shutdown(desk, told).await),
-        // `policy` has refused them; the answer is its own all the same.
-        Command::Backup | Command::Promote | Command::SetSyncStandbys { .. } => {
+        Command::Promote => replicating::promote(desk).await,
+        Command::SetSyncStandbys { names } => replicating::set_sync_standbys(desk, names).await,
+        // `policy` has refused it; the answer is its own all the same.
+        Command::Backup => {
             let never = policy::Verdict::NotBuilt;
             let words = policy::refusal(command.name(), told.lifecycle, never);
             Ok(Response::refused(words.unwrap_or_default()))

@@ -21,6 +21,7 @@ pub(crate) struct Desk {
     pub(super) state: watch::Sender<Told>,
     pub(super) stop: Notify,
     pub(super) reload: Notify,
+    pub(super) renew_pooler: Notify,
     /// Whose turn it is to look at Postgres, which takes moments.
     ///
     /// One session to look, one to work and one for a stop are what `superuser_reserved_connections`
@@ -45,8 +46,8 @@ pub(super) struct Told {
     pub(super) archive_target: Option<String>,
     /// Why the last file was not archived.
     pub(super) archive_error: Option<String>,
-    /// Who has to hold a commit.
-    pub(super) sync_names: Option<String>,
+    /// What is in force; absent while nobody has told.
+    pub(super) settings: Option<Arc<Settings>>,
     /// It runs no Postgres.
     pub(super) is_sink: bool,
 }
@@ -78,6 +79,8 @@ pub(crate) enum Concern {
     Disk,
     /// The sink cannot be asked; on a sink, nothing comes in.
     Sink,
+    /// A replica's primary cannot be asked, or no WAL comes in from it.
+    Upstream,
 }
 
 impl Desk {
@@ -92,7 +95,7 @@ impl Desk {
             hooks: None,
             archive_target: None,
             archive_error: None,
-            sync_names: None,
+            settings: None,
             is_sink: false,
         };
         Arc::new(Desk {
@@ -100,6 +103,7 @@ impl Desk {
             state: watch::Sender::new(told),
             stop: Notify::new(),
             reload: Notify::new(),
+            renew_pooler: Notify::new(),
             look: Semaphore::new(1),
             work: Semaphore::new(1),
         })
@@ -114,7 +118,7 @@ impl Desk {
     pub(crate) fn tell_settings(&self, settings: &Settings, hooks: Hooks) {
         self.state.send_modify(|told| {
             told.hooks = Some(hooks);
-            told.sync_names = settings.sync_names();
+            told.settings = Some(Arc::new(settings.clone()));
             told.is_sink = matches!(settings.role, Role::Sink { .. });
             told.archive_target = match &settings.archive {
                 Archive::Off => None,
@@ -173,6 +177,11 @@ impl Desk {
     /// Comes back when a caller asks the machine to stop. For one caller.
     pub(crate) async fn stop_requested(&self) {
         self.stop.notified().await;
+    }
+
+    /// Comes back when what PgBouncer remembers of Postgres is of another time. For one caller.
+    pub(crate) async fn pooler_outdated(&self) {
+        self.renew_pooler.notified().await;
     }
 
     /// Comes back when the servers shall read their configuration again. For one caller.

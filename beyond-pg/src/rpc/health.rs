@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio_postgres::types::PgLsn;
 use wire::lsn::Lsn;
-use wire::rpc::{Disk, Health, Lifecycle, Response, Standby, Versions};
+use wire::rpc::{self, Disk, Health, Lifecycle, Response, Standby, Versions};
 
 use crate::archive::unarchived;
 use crate::disk;
@@ -79,13 +79,15 @@ fn of_sink(desk: &Desk, mut health: Health) -> Response {
 }
 
 /// Nobody holds a commit who has to: it waits until somebody does.
-fn waiting(told: &Told, standbys: &[Standby]) -> Option<String> {
-    let names = told.sync_names.as_ref()?;
+fn waiting(names: &str, standbys: &[Standby]) -> Option<String> {
+    if names.is_empty() {
+        return None;
+    }
     let holds = |standby: &Standby| matches!(standby.sync_state.as_str(), "sync" | "quorum");
     (!standbys.iter().any(holds)).then(|| {
         format!(
             "commits wait: none of {names} is connected\n\
-             HINT: start the sink, or see in its health why it does not receive; nothing is lost meanwhile"
+             HINT: start one of them, or see in its health why it does not receive; nothing is lost meanwhile"
         )
     })
 }
@@ -169,7 +171,8 @@ async fn look(desk: &Desk, told: &Told, health: &mut Health) -> Result<(), Strin
     };
     note("its position in the WAL", position(&session, health).await);
     note("its archiver", archiver(&session, desk, told, health).await);
-    note("its standbys", standbys(&session, told, health).await);
+    note("its standbys", standbys(&session, health).await);
+    note("its primary", upstream(&session, health).await);
     let configured = configuration::look(&session, &desk.layout).await;
     note(
         "its configuration",
@@ -222,20 +225,65 @@ async fn archiver(session: &Session, desk: &Desk, told: &Told, health: &mut Heal
     Ok(())
 }
 
-async fn standbys(session: &Session, told: &Told, health: &mut Health) -> Part {
+async fn standbys(session: &Session, health: &mut Health) -> Part {
+    // A standby that others follow sends what it has received.
     let query = "SELECT coalesce(application_name, ''), coalesce(state, ''), \
-                 coalesce(sync_state, ''), flush_lsn, replay_lsn \
-                 FROM pg_stat_replication ORDER BY 1, pid LIMIT 100";
+                 coalesce(sync_state, ''), sent_lsn, flush_lsn, replay_lsn, \
+                 (here - sent_lsn)::bigint, (here - flush_lsn)::bigint, (here - replay_lsn)::bigint \
+                 FROM pg_stat_replication, LATERAL (SELECT CASE WHEN pg_is_in_recovery() \
+                     THEN pg_last_wal_receive_lsn() ELSE pg_current_wal_flush_lsn() END) AS end_of_wal (here) \
+                 ORDER BY 1, pid LIMIT 100";
     let rows = session.query(query, &[]).await?;
-    let standby = |row: &tokio_postgres::Row| Standby {
-        name: row.get(0),
-        state: row.get(1),
-        sync_state: row.get(2),
-        flush_lsn: row.get::<_, Option<PgLsn>>(3).map(lsn),
-        replay_lsn: row.get::<_, Option<PgLsn>>(4).map(lsn),
+    let standby = |row: &tokio_postgres::Row| {
+        let position = |column| row.get::<_, Option<PgLsn>>(column).map(lsn);
+        // It may have flushed more than we had when we looked.
+        let behind = |column| {
+            let bytes = row.get::<_, Option<i64>>(column)?;
+            Some(u64::try_from(bytes).unwrap_or(0))
+        };
+        Standby {
+            name: row.get(0),
+            state: row.get(1),
+            sync_state: row.get(2),
+            sent_lsn: position(3),
+            flush_lsn: position(4),
+            replay_lsn: position(5),
+            sent_lag_bytes: behind(6),
+            flush_lag_bytes: behind(7),
+            replay_lag_bytes: behind(8),
+        }
     };
     health.standbys = rows.iter().map(standby).collect();
-    health.degraded.extend(waiting(told, &health.standbys));
+    let query = "SELECT CASE WHEN pg_is_in_recovery() THEN '' \
+                 ELSE current_setting('synchronous_standby_names') END";
+    let names: String = session.query_one(query, &[]).await?.get(0);
+    health.degraded.extend(waiting(&names, &health.standbys));
+    Ok(())
+}
+
+/// Whom a standby follows, and how far it is behind.
+async fn upstream(session: &Session, health: &mut Health) -> Part {
+    let query = "SELECT status = 'streaming', sender_host, sender_port, slot_name::text, latest_end_lsn, \
+                 extract(epoch FROM latest_end_time)::bigint, \
+                 (latest_end_lsn - pg_last_wal_replay_lsn())::bigint \
+                 FROM (SELECT WHERE pg_is_in_recovery()) AS follows \
+                 LEFT JOIN pg_stat_wal_receiver ON true";
+    let Some(row) = session.query_opt(query, &[]).await? else {
+        return Ok(());
+    };
+    let from = |host: String| match row.get::<_, Option<i32>>(2) {
+        Some(port) => format!("{host}:{port}"),
+        None => host,
+    };
+    let behind = row.get::<_, Option<i64>>(6);
+    health.upstream = Some(rpc::Upstream {
+        receiving: row.get::<_, Option<bool>>(0).unwrap_or(false),
+        from: row.get::<_, Option<String>>(1).map(from),
+        slot: row.get(3),
+        end_lsn: row.get::<_, Option<PgLsn>>(4).map(lsn),
+        heard_at: row.get(5),
+        replay_lag_bytes: behind.map(|bytes| u64::try_from(bytes).unwrap_or(0)),
+    });
     Ok(())
 }
 

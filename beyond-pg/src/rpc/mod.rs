@@ -14,6 +14,7 @@ mod desk;
 mod health;
 mod objections;
 mod policy;
+mod replicating;
 
 #[cfg(test)]
 mod tests;
@@ -235,6 +236,10 @@ async fn answer(desk: &Desk, request: Result<Request, wire::MessagePackError>) -
     let told = desk.state.borrow().clone();
     let verdict = policy::verdict(name, told.lifecycle);
     if let Some(words) = policy::refusal(name, told.lifecycle, verdict) {
+        return Response::refused(words);
+    }
+    let tier = told.settings.as_ref().map(|settings| settings.role.tier());
+    if let Some(words) = tier.and_then(|tier| desk.objects(name, tier)) {
         return Response::refused(words);
     }
     let deadline = name.row().deadline;

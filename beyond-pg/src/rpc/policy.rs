@@ -4,6 +4,8 @@
 use wire::rpc::schema::COMMANDS;
 use wire::rpc::{CommandName, Lifecycle};
 
+use crate::settings::Tier;
+
 /// What is to be done about a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -20,7 +22,16 @@ pub(crate) fn verdict(command: CommandName, state: Lifecycle) -> Verdict {
     match (command, state) {
         // The machine's truth is told in every state, and a stop may come at any time.
         (C::Capabilities | C::Health | C::Shutdown, _) => Verdict::Do,
-        (C::Backup | C::Promote | C::SetSyncStandbys, _) => Verdict::NotBuilt,
+        (C::Backup, _) => Verdict::NotBuilt,
+
+        (C::Promote | C::SetSyncStandbys, L::Booting) => Verdict::NotNow("no server runs yet"),
+        (C::Promote | C::SetSyncStandbys, L::Starting) => {
+            Verdict::NotNow("no client has got in yet")
+        }
+        (C::Promote | C::SetSyncStandbys, L::Ready | L::Restarting) => Verdict::Do,
+        (C::Promote | C::SetSyncStandbys, L::Stopping) => {
+            Verdict::NotNow("its last checkpoint is on the way")
+        }
 
         (C::Checkpoint | C::Reload | C::PrepareFork | C::ArchiveNow, L::Booting) => {
             Verdict::NotNow("no server runs yet")
@@ -66,6 +77,27 @@ pub(crate) fn refusal(command: CommandName, state: Lifecycle, verdict: Verdict) 
             "this version cannot do {command}\nHINT: `capabilities` lists what it can"
         )),
     }
+}
+
+/// Why a machine of that tier does not do it, in words with a way out; the rest each of them can do.
+pub(crate) fn objection(command: CommandName, tier: Tier) -> Option<String> {
+    use CommandName as C;
+    use Tier as T;
+    let way_out = match (command, tier) {
+        (C::Promote, T::Single | T::Primary) => "it writes already; ask the replica",
+        (C::Promote | C::SetSyncStandbys | C::Backup | C::ArchiveNow, T::Sink) => {
+            "it runs no database; ask its primary"
+        }
+        (C::SetSyncStandbys, T::Single) => {
+            "boot it as tier primary, which makes the role that a replica logs in as"
+        }
+        (C::SetSyncStandbys, T::Replica) => "commits are its primary's; ask that one",
+        (C::ArchiveNow, T::Replica) => "its primary archives; ask that one",
+        _ => return None,
+    };
+    Some(format!(
+        "cannot do {command} on a machine of tier {tier}\nHINT: {way_out}"
+    ))
 }
 
 /// The names of the commands that work in some state.
@@ -123,7 +155,7 @@ mod tests {
             .collect();
         assert_eq!(names, capabilities());
         assert!(names.contains(&"prepare_fork".to_owned()));
-        assert!(!names.contains(&"promote".to_owned()));
+        assert!(names.contains(&"promote".to_owned()));
     }
 
     #[test]
@@ -157,8 +189,26 @@ mod tests {
              way\nHINT: start the machine, and ask when `health` says ready"
         );
         assert_eq!(
-            words(CommandName::Promote, Lifecycle::Ready),
-            "this version cannot do promote\nHINT: `capabilities` lists what it can"
+            words(CommandName::Backup, Lifecycle::Ready),
+            "this version cannot do backup\nHINT: `capabilities` lists what it can"
         );
+    }
+
+    #[test]
+    fn a_primary_is_not_promoted_and_a_replica_has_no_commits_of_its_own() {
+        let words = |command, tier| objection(command, tier).unwrap();
+        assert_eq!(
+            words(CommandName::Promote, Tier::Primary),
+            "cannot do promote on a machine of tier primary\nHINT: it writes already; ask the replica"
+        );
+        for tier in [Tier::Single, Tier::Replica, Tier::Sink] {
+            let words = words(CommandName::SetSyncStandbys, tier);
+            assert!(words.contains("\nHINT: "), "{words}");
+        }
+        assert_eq!(objection(CommandName::Promote, Tier::Replica), None);
+        assert_eq!(objection(CommandName::SetSyncStandbys, Tier::Primary), None);
+        for tier in [Tier::Single, Tier::Primary, Tier::Replica, Tier::Sink] {
+            assert_eq!(objection(CommandName::Health, tier), None);
+        }
     }
 }

@@ -128,8 +128,8 @@ pub(crate) const WAL_SINK_POLICY: Key = key(
 );
 pub(crate) const PRIMARY_CONNINFO: Key = key(
     "BEYOND_PG_PRIMARY_CONNINFO",
-    "how a replica or sink reaches its primary; tiers replica and sink need it",
-    "libpq key=value pairs without a password, such as `host=10.0.0.4 port=5433`",
+    "how a replica or sink reaches its primary, which both need; on a primary: where the members of its cluster are, which it asks before it opens",
+    "libpq key=value pairs without a password, such as `host=10.0.0.4 port=5433`, or `host=a,b port=5433,5433` with all members",
     "none",
 );
 pub(crate) const REPLICATION_PASSWORD: Key = secret(
@@ -163,7 +163,7 @@ pub(crate) const RESTORE_NAME: Key = key(
 );
 pub(crate) const INSTANCE_ID: Key = key(
     "BEYOND_INSTANCE_ID",
-    "who this database is; differs from the volume's stamp on a fork",
+    "who this database is; differs from the volume's stamp on a fork, and is the standby name of a replica, which needs it",
     "1 to 128 letters, digits, `.`, `_`, `:` or `-`",
     "none",
 );

@@ -9,14 +9,13 @@ mod parse;
 mod problem;
 mod role;
 mod secret;
-mod unsupported;
 mod wal;
 
 #[cfg(test)]
 mod tests;
 
-pub(crate) use problem::{Problem, Problems, Unsupported, Warning};
-pub(crate) use role::{Conninfo, REPLICATION_ROLE, Role};
+pub(crate) use problem::{Problem, Problems, Warning};
+pub(crate) use role::{Conninfo, REPLICATION_ROLE, Role, StandbyName, Tier};
 pub(crate) use secret::Secret;
 pub(crate) use wal::{
     Archive, InstanceId, RestoreTarget, S3Keys, S3Target, Sink, SinkAddress, SinkPolicy,
@@ -57,6 +56,19 @@ pub(crate) enum LogShipping {
 }
 
 impl Settings {
+    /// Of the role that streams WAL, where this machine has to have it.
+    pub(crate) fn replication_password(&self) -> Option<&Secret> {
+        match &self.role {
+            Role::Primary {
+                replication_password,
+                ..
+            } => Some(replication_password),
+            Role::Single => Some(&self.sink.as_ref()?.replication_password),
+            // A standby has the roles of its primary, and a sink has none.
+            Role::Replica { .. } | Role::Sink { .. } => None,
+        }
+    }
+
     /// `synchronous_standby_names`, or `None` when no other machine has to hold a commit.
     ///
     /// During a restore nobody has to: the history being replayed was acknowledged long ago, and

@@ -19,7 +19,8 @@ impl Settings {
             problems: doc.problems.clone(),
         };
         let password = reading.password();
-        let role = reading.role();
+        let instance_id = reading.parsed(&keys::INSTANCE_ID, InstanceId::parse);
+        let role = reading.role(instance_id.as_ref());
         let sink = reading.sink();
         let database = reading.database();
         let volume = match reading.flag(&keys::EPHEMERAL) {
@@ -27,8 +28,7 @@ impl Settings {
             Some(false) | None => Volume::Durable,
         };
         let archive = reading.archive();
-        let restore = reading.restore();
-        let instance_id = reading.parsed(&keys::INSTANCE_ID, InstanceId::parse);
+        let restore = reading.restore(role.as_ref());
         let direct_listen = reading.direct_listen();
         let log_shipping = match reading.flag(&keys::LOG_VSOCK) {
             Some(false) => LogShipping::PassThrough,
@@ -181,7 +181,7 @@ impl<'a> Reading<'a> {
 
     /// An empty tier is refused where other empty values count as absent: it is a template that
     /// nobody filled in, and `single` would be a guess (facts 61).
-    fn role(&mut self) -> Option<Role> {
+    fn role(&mut self, instance: Option<&InstanceId>) -> Option<Role> {
         let tier = match self.doc.values.get(keys::TIER.name).map(|word| word.trim()) {
             None => Tier::Single,
             Some("") => {
@@ -197,23 +197,53 @@ impl<'a> Reading<'a> {
         };
         if tier == Tier::Primary {
             let standbys = self.standbys();
+            let told = self.text(&keys::PRIMARY_CONNINFO).is_some();
+            let members = told.then(|| self.primary(tier)).flatten();
             return Some(Role::Primary {
                 replication_password: replication_password?,
                 standbys,
+                members,
             });
         }
         let primary = self.primary(tier);
+        let name = match tier {
+            Tier::Replica => Some(self.standby_name(instance)?),
+            _ => None,
+        };
         let (primary, replication_password) = (primary?, replication_password?);
-        Some(match tier {
-            Tier::Replica => Role::Replica {
+        Some(match name {
+            Some(name) => Role::Replica {
                 primary,
                 replication_password,
+                name,
             },
-            _ => Role::Sink {
+            None => Role::Sink {
                 primary,
                 replication_password,
             },
         })
+    }
+
+    /// A replica is known to its primary by its instance id: that is what a commit waits for.
+    fn standby_name(&mut self, instance: Option<&InstanceId>) -> Option<StandbyName> {
+        let key = &keys::INSTANCE_ID;
+        let accepted = "for tier replica 1 to 63 letters, digits, `_` or `-`";
+        let Some(instance) = instance else {
+            // A value that is none was told already.
+            if self.text(key).is_none() {
+                self.missing(
+                    key,
+                    "needed by tier replica: its primary knows it by this name",
+                );
+            }
+            return None;
+        };
+        let name = StandbyName::parse(instance.as_str());
+        if name.is_none() {
+            self.problems
+                .push(Problem::value(key.name, instance.as_str(), accepted));
+        }
+        name
     }
 
     fn replication_password(&mut self, who: &str) -> Option<Secret> {
@@ -302,7 +332,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn restore(&mut self) -> Option<RestoreTarget> {
+    fn restore(&mut self, role: Option<&Role>) -> Option<RestoreTarget> {
         let targets = [
             (
                 &keys::RESTORE_TIME,
@@ -321,6 +351,11 @@ impl<'a> Reading<'a> {
             .into_iter()
             .filter_map(|(key, target)| Some((key, target?)));
         let (first, target) = given.next()?;
+        if matches!(role, Some(Role::Replica { .. })) {
+            let accepted = "nothing on a replica, which is where its primary is";
+            self.problems
+                .push(Problem::hidden(first.name, "is set", accepted));
+        }
         for (key, _) in given {
             let what = format!("is set beside {}", first.name);
             self.problems.push(Problem::hidden(

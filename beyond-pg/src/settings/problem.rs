@@ -91,13 +91,3 @@ impl fmt::Display for Warning {
         f.write_str(&self.0)
     }
 }
-
-/// A setting with an accepted value whose boot path does not exist yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Unsupported(pub(crate) String);
-
-impl fmt::Display for Unsupported {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}

@@ -50,15 +50,18 @@ impl fmt::Display for Tier {
 pub(crate) enum Role {
     /// One machine with one database, with or without a WAL sink.
     Single,
-    /// Streams to replicas; `standbys` is empty when they are asynchronous.
+    /// Streams to replicas; `standbys` is empty when they are asynchronous. `members`: where the
+    /// others of its cluster are, to be asked before it opens for writes.
     Primary {
         replication_password: Secret,
         standbys: Vec<StandbyName>,
+        members: Option<Conninfo>,
     },
-    /// A hot standby.
+    /// A hot standby, known to its primary by its name.
     Replica {
         primary: Conninfo,
         replication_password: Secret,
+        name: StandbyName,
     },
     /// Holds another machine's WAL and runs no database of its own (B-006a).
     Sink {

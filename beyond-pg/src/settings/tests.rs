@@ -63,7 +63,6 @@ fn a_password_alone_makes_a_durable_single_machine() {
         log_shipping: LogShipping::Auto,
     };
     assert_eq!(settings(&[]), expected);
-    assert_eq!(expected.not_yet_supported(), []);
 }
 
 #[test]
@@ -118,6 +117,7 @@ fn a_role_cannot_be_without_what_it_requires() {
             vec![
                 "BEYOND_PG_REPLICATION_PASSWORD",
                 "BEYOND_PG_PRIMARY_CONNINFO",
+                "BEYOND_INSTANCE_ID",
             ],
         ),
         (
@@ -341,22 +341,50 @@ fn settings_do_not_print_a_secret() {
 }
 
 #[test]
-fn what_cannot_be_kept_yet_is_named_rather_than_ignored() {
-    fn named(pairs: Pairs<'_>) -> usize {
-        settings(pairs).not_yet_supported().len()
+fn a_replica_is_known_by_its_instance_id_and_restores_nothing() {
+    let replica = [
+        ("BEYOND_PG_TIER", "replica"),
+        ("BEYOND_PG_REPLICATION_PASSWORD", "x"),
+        ("BEYOND_PG_PRIMARY_CONNINFO", "host=a"),
+    ];
+    let with = |extra: &[(&'static str, &'static str)]| [&replica[..], extra].concat();
+    let Role::Replica { name, .. } = settings(&with(&[("BEYOND_INSTANCE_ID", "i-B1")])).role else {
+        panic!("a replica");
+    };
+    assert_eq!(name.as_str(), "i-B1");
+    let restore = ("BEYOND_PG_RESTORE_TARGET_LSN", "0/1");
+    for (extra, told) in [
+        (vec![], "BEYOND_INSTANCE_ID is not set"),
+        (
+            vec![("BEYOND_INSTANCE_ID", "a.b")],
+            "BEYOND_INSTANCE_ID is \"a.b\"",
+        ),
+        (
+            vec![("BEYOND_INSTANCE_ID", "b"), restore],
+            "BEYOND_PG_RESTORE_TARGET_LSN is set",
+        ),
+    ] {
+        let problems = problems(&with(&extra));
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].starts_with(told), "{problems:?}");
     }
-    let replication = ("BEYOND_PG_REPLICATION_PASSWORD", "x");
-    assert_eq!(named(&[("BEYOND_PG_TIER", "primary"), replication]), 1);
-    assert_eq!(named(&[("BEYOND_PG_WAL_SINK", "s:1"), replication]), 0);
-    assert_eq!(named(&[("BEYOND_PG_ARCHIVE_TARGET", "s3://backups")]), 0);
-    assert_eq!(named(&[("BEYOND_PG_RESTORE_TARGET_LSN", "0/1")]), 0);
-    assert_eq!(
-        named(&[
-            ("BEYOND_VOLUME_EPHEMERAL", "1"),
-            ("BEYOND_LOG_VSOCK", "false")
-        ]),
-        0
-    );
+}
+
+#[test]
+fn a_primary_may_know_where_the_other_members_are() {
+    let primary = [
+        ("BEYOND_PG_TIER", "primary"),
+        ("BEYOND_PG_REPLICATION_PASSWORD", "x"),
+    ];
+    let members = |settings: Settings| match settings.role {
+        Role::Primary { members, .. } => members,
+        role => panic!("{role:?}"),
+    };
+    assert_eq!(members(settings(&primary)), None);
+    let told = ("BEYOND_PG_PRIMARY_CONNINFO", "host=a,b port=5433,5433");
+    assert!(members(settings(&[primary[0], primary[1], told])).is_some());
+    let wrong = ("BEYOND_PG_PRIMARY_CONNINFO", "host=a password=x");
+    assert_eq!(problems(&[primary[0], primary[1], wrong]).len(), 1);
 }
 
 #[test]

@@ -22,7 +22,7 @@ use crate::archive::loan::{self, Loan};
 use crate::boot::gap::GapError;
 use crate::boot::journal::StopAfter;
 use crate::boot::step::BringUpStep;
-use crate::boot::{self, BootError, Observed};
+use crate::boot::{self, BootError};
 use crate::conf::ConfFile;
 use crate::disk;
 use crate::fork::leave::LeaveError;
@@ -35,7 +35,7 @@ use crate::link::Link;
 use crate::metadata::Metadata;
 use crate::postgres::cluster;
 use crate::rpc::{Concern, Desk, Lifecycle};
-use crate::settings::{Archive, LogShipping, Role, Settings};
+use crate::settings::{LogShipping, Role, Settings};
 use crate::sink::{Sink, SinkError};
 use crate::supervise::errands::Errands;
 use crate::supervise::machine::{Action, Errand, Event, Machine, StopBudget};
@@ -134,17 +134,20 @@ async fn live(
         sink.live(link, signals.stop()).await;
         return Ok(End::Clean);
     }
-    let booting = boot_disk(layout, settings, &document, hooks, options.stop_after);
+    let booting = boot_disk(
+        layout,
+        settings,
+        &document,
+        hooks,
+        options.stop_after,
+        &desk,
+    );
     let errands = tokio::select! {
         () = signals.stop() => return Ok(stopped_early()),
         booted = booting => booted?,
     };
-    if lent.archive != Archive::Off {
-        let Observed {
-            owners, machine, ..
-        } = &errands.observed;
-        *ahead = Some(ahead::Child::keep(layout, *owners, *machine));
-    }
+    *ahead = errands.archives_ahead(&lent);
+    errands.watch_upstream(&desk);
     loan::open(&desk, layout, lent);
     // A neighbour has answered long before this; nobody waits for one that is not there.
     link.first_dial().await;
@@ -175,16 +178,20 @@ async fn boot_disk<'a>(
     document: &Metadata,
     hooks: Hooks,
     stop_after: StopAfter,
+    desk: &Desk,
 ) -> Result<Errands<'a>, BootError> {
-    let observed = boot::observe(layout, settings)?;
+    let mut observed = boot::observe(layout, settings)?;
     if observed.lock.is_none() {
         return Err(BootError::VolumeHeld {
             path: layout.volume(),
         });
     }
+    observed.settle(layout).await.map_err(BootError::from)?;
+    desk.tell_settings(&observed.settings, hooks.clone());
     let plan = observed.plan(layout)?;
     let mut journal = observed.journal(document, &plan, stop_after);
-    observed.apply(layout, &plan, &mut journal).await?;
+    let say = |words| desk.concern(Concern::Upstream, words);
+    observed.apply(layout, &plan, &mut journal, &say).await?;
     let journal = RefCell::new(journal);
     Ok(Errands::new(layout, observed, plan, hooks, journal))
 }
@@ -283,6 +290,7 @@ impl<'a> Supervisor<'a> {
                     self.certificates.look().await;
                     return Event::ReloadRequested;
                 }
+                () = self.desk.pooler_outdated() => return Event::PoolerOutdated,
                 () = self.certificates.renewed() => return Event::ReloadRequested,
                 exit = self.servers.exit() => match exit {
                     // Clients notice now; the machine goes on when what it left behind is gone.

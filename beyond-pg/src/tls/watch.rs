@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::boot::apply::{ApplyError, Disk};
+use crate::boot::apply::{ApplyError, Disk, unheard};
 use crate::boot::facts::{self, FactsError, Owners};
 use crate::boot::plan;
 use crate::conf::ConfFile;
@@ -104,6 +104,7 @@ impl<'a> Watch<'a> {
             layout: self.layout,
             owners: self.owners,
             now,
+            say: &unheard,
         };
         for step in plan::certificate(self.layout, facts, &conf) {
             tracing::info!("certificate: {step}");

@@ -7,7 +7,7 @@ use wire::lsn::Lsn;
 use wire::rpc::schema::{self, Field, Kind};
 use wire::rpc::{
     Archive, Command, CommandName, CommandRow, Configuration, Disk, Health, Lifecycle, Request,
-    Response, Server, Standby, Versions, Wal,
+    Response, Server, Standby, Upstream, Versions, Wal,
 };
 
 /// Every command once. The match makes a new one appear here.
@@ -76,12 +76,24 @@ fn full_health() -> Health {
             unarchived_first: Some(text()),
             unarchived_last: Some(text()),
         },
+        upstream: Some(Upstream {
+            receiving: true,
+            from: Some(text()),
+            slot: Some(text()),
+            end_lsn: LSN,
+            heard_at: Some(1),
+            replay_lag_bytes: Some(1),
+        }),
         standbys: vec![Standby {
             name: text(),
             state: text(),
             sync_state: text(),
+            sent_lsn: LSN,
             flush_lsn: LSN,
             replay_lsn: LSN,
+            sent_lag_bytes: Some(1),
+            flush_lag_bytes: Some(1),
+            replay_lag_bytes: Some(1),
         }],
         disk: Disk {
             bytes: Some(1),
@@ -108,6 +120,8 @@ fn full_answer() -> Response {
         error: Some(text()),
         lsn: LSN,
         flush_lsn: LSN,
+        timeline: Some(1),
+        sync_standbys: Some(text()),
         segment: Some(text()),
         objections: vec![text()],
         commands: Some(vec![text()]),

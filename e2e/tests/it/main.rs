@@ -29,6 +29,7 @@ mod plain_docker;
 mod power;
 mod refusal;
 mod remove;
+mod replica;
 mod resize;
 mod restore;
 mod rpc;

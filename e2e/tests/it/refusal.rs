@@ -25,26 +25,6 @@ async fn a_volume_that_is_not_ours_is_refused_and_left_alone() -> Outcome {
     .await
 }
 
-/// A tier that this image knows and cannot serve is no reason to run as another one.
-#[tokio::test]
-async fn a_tier_that_this_image_cannot_serve_is_refused() -> Outcome {
-    scenario(async |world| {
-        let db = world.vm("db").on_folder().boot().await?.stop().await?;
-        db.set_metadata("BEYOND_PG_TIER", "replica").await?;
-        db.set_metadata("BEYOND_PG_PRIMARY_CONNINFO", "host=elsewhere")
-            .await?;
-        db.set_metadata("BEYOND_PG_REPLICATION_PASSWORD", "secret")
-            .await?;
-        refuses(
-            db,
-            "BEYOND_PG_TIER=replica is understood but this image cannot do it yet",
-        )
-        .await?;
-        Ok(())
-    })
-    .await
-}
-
 /// Starting ends with these words, in failure, and with every byte of the volume as it was.
 async fn refuses(db: Stopped, words: &str) -> Result<Stopped> {
     let untouched = db.volume_bytes().await?;

@@ -24,10 +24,8 @@ use super::rpc::RequestError;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CliError {
-    #[error(
-        "{what} is not built yet: beyond-pg refuses to boot that way\nHINT: leave {option} out for now"
-    )]
-    NotBuiltYet { what: String, option: &'static str },
+    #[error("no machine is of tier {0}\nHINT: the tiers are single, primary, replica and sink")]
+    NoTier(String),
     #[error(transparent)]
     Name(#[from] InvalidName),
     #[error(
@@ -42,6 +40,20 @@ pub(crate) enum CliError {
         "sink {0} holds another machine's WAL\nHINT: a sink is for one machine; make another: fake-substrate add NAME --tier sink"
     )]
     SinkTaken(MachineName),
+    #[error(
+        "there is no machine {0} to follow\nHINT: make it first: fake-substrate add {0} --tier primary"
+    )]
+    NoPrimary(MachineName),
+    #[error(
+        "machine {0} is no primary, so nobody can follow it\nHINT: make one: fake-substrate add NAME --tier primary"
+    )]
+    NotAPrimary(MachineName),
+    #[error("--tier replica needs --of PRIMARY, and no other tier takes it")]
+    OfWhom,
+    #[error(
+        "the replica follows, but commits of {primary} do not wait for it: {why}\nHINT: fake-substrate rpc {primary} set_sync_standbys names=…"
+    )]
+    NotJoined { primary: MachineName, why: String },
     #[error(
         "{asked} cpus are more than the {there} that Docker has\nHINT: choose at most --cpus {there}"
     )]

@@ -12,6 +12,7 @@ use fake_substrate::ports::PortChoice;
 use fake_substrate::progress::Progress as _;
 use fake_substrate::substrate::{Forked, Order, Paused, SubstrateError};
 
+use super::replica::Joining;
 use super::undo::Before;
 use super::{CliError, Site, up};
 
@@ -25,6 +26,9 @@ pub(crate) struct Fork {
     /// does it
     #[arg(long, value_name = "TIME", value_parser = ttl)]
     ttl: Option<Duration>,
+    /// A replica of its parent, which is a primary, instead of a database of its own
+    #[arg(long)]
+    replica: bool,
     #[command(flatten)]
     settings: up::Settings,
 }
@@ -48,13 +52,23 @@ fn ttl(given: &str) -> Result<Duration, &'static str> {
 impl Fork {
     pub(super) async fn run(self, site: &Site) -> Result<(), CliError> {
         let parent = site.machine(self.source.clone()).await?.view().await?;
-        let wishes = self.settings.wishes()?;
+        let mut wishes = self.settings.wishes()?;
         let before = Before::look(site, &self.name).await?;
         if before.had_machine() {
             let (substrate, name) = (site.substrate.clone(), self.name);
             return Err(SubstrateError::MachineExists { substrate, name }.into());
         }
         let work = async {
+            let substrate = site.connect().await?;
+            let joining = match self.replica {
+                true => Some(Joining::of(site, &substrate, &self.name, &self.source).await?),
+                false => None,
+            };
+            if let Some(joining) = &joining {
+                let mut told = joining.told();
+                told.extend(std::mem::take(&mut wishes.set));
+                wishes.set = told;
+            }
             let order = Order {
                 name: self.name.clone(),
                 image: parent.image_id.clone(),
@@ -67,11 +81,14 @@ impl Fork {
                 wishes,
                 overrides: Overrides::default(),
             };
-            let substrate = site.connect().await?;
             let forked = substrate.fork(&self.source, order, &site.progress).await?;
             tell(site, &forked);
             forked.machine.start().await?;
-            up::ready(site, &forked.machine).await
+            up::ready(site, &forked.machine).await?;
+            match joining {
+                Some(joining) => joining.join(site, &substrate, &forked.machine).await,
+                None => Ok(()),
+            }
         };
         before.or_undo(site, work).await
     }

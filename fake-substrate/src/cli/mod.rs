@@ -13,6 +13,7 @@ mod loss;
 mod page;
 mod psql;
 mod remove;
+mod replica;
 mod report;
 mod resize;
 mod rpc;

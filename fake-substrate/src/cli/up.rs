@@ -19,6 +19,7 @@ use fake_substrate::substrate::{self, Order, Substrate, SubstrateError};
 use fake_substrate::until::Budget;
 use fake_substrate::volume::store::decide::Children;
 
+use super::replica::Joining;
 use super::undo::Before;
 use super::{CliError, Site, answer, page, sink, storage};
 
@@ -48,9 +49,12 @@ pub(crate) struct Up {
 pub(crate) struct Add {
     /// The new machine's name
     name: MachineName,
-    /// single or sink; primary and replica are not built yet
+    /// single, primary, replica (with --of) or sink
     #[arg(long, default_value = "single")]
     tier: String,
+    /// The primary that a replica shall follow; its volume lies on another host
+    #[arg(long, value_name = "PRIMARY")]
+    of: Option<MachineName>,
     /// The machine that shall hold its WAL, made with --tier sink; its volume lies on another host
     #[arg(long)]
     sink: Option<MachineName>,
@@ -217,16 +221,18 @@ impl Add {
         let mut wishes = self.settings.wishes()?;
         match self.tier.as_str() {
             "single" => {}
+            "primary" => wishes
+                .set
+                .extend(metadata::replica::of_new_primary().map_err(SubstrateError::from)?),
+            "replica" if self.of.is_some() => {}
+            "replica" => return Err(CliError::OfWhom),
             "sink" => wishes
                 .set
                 .extend(metadata::sink::of_new_sink().map_err(SubstrateError::from)?),
-            other => {
-                let what = format!("tier {other}");
-                return Err(CliError::NotBuiltYet {
-                    what,
-                    option: "--tier",
-                });
-            }
+            other => return Err(CliError::NoTier(other.to_owned())),
+        }
+        if self.of.is_some() && self.tier != "replica" {
+            return Err(CliError::OfWhom);
         }
         let before = Before::look(site, &self.name).await?;
         if before.had_machine() {
@@ -245,6 +251,18 @@ impl Add {
                 let there = sink::host_of(&substrate, name).await?;
                 storage = sink::apart_from(storage, there.as_ref());
             }
+            let joining = match &self.of {
+                Some(primary) => {
+                    let joining = Joining::of(site, &substrate, &self.name, primary).await?;
+                    let mut told = joining.told();
+                    told.extend(std::mem::take(&mut wishes.set));
+                    wishes.set = told;
+                    let there = sink::host_of(&substrate, primary).await?;
+                    storage = sink::apart_from(storage, there.as_ref());
+                    Some(joining)
+                }
+                None => None,
+            };
             let waits = metadata::sink::is_sink(&wishes.set)
                 && metadata::sink::conninfo_of(&wishes.set).is_none();
             let order = Order {
@@ -263,7 +281,11 @@ impl Add {
                 // It is ready once it knows whose WAL it shall hold.
                 return sink::tell_of_new(&machine);
             }
-            ready(site, &machine).await
+            ready(site, &machine).await?;
+            match joining {
+                Some(joining) => joining.join(site, &substrate, &machine).await,
+                None => Ok(()),
+            }
         };
         before.or_undo(site, work).await
     }

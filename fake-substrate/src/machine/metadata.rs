@@ -1,10 +1,14 @@
 //! What a machine is told by its metadata service, and the line a person connects with. Pure, but
 //! for the random bytes that [`generated_password`] and [`new_instance_id`] draw.
 //!
-//! The only file of this crate that spells the guest's keys; what concerns sinks is in [`sink`].
+//! The only file of this crate that spells the guest's keys; what concerns sinks is in [`sink`], what replicas in
+//! [`replica`].
 
 #[path = "metadata_sink.rs"]
 pub mod sink;
+
+#[path = "metadata_replica.rs"]
+pub mod replica;
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 
@@ -19,6 +23,7 @@ const VOLUME_EPHEMERAL: &str = "BEYOND_VOLUME_EPHEMERAL";
 const TIER: &str = "BEYOND_PG_TIER";
 const WAL_SINK: &str = "BEYOND_PG_WAL_SINK";
 const PRIMARY_CONNINFO: &str = "BEYOND_PG_PRIMARY_CONNINFO";
+const SYNC_STANDBYS: &str = "BEYOND_PG_SYNC_STANDBYS";
 const REPLICATION_PASSWORD: &str = "BEYOND_PG_REPLICATION_PASSWORD";
 
 /// What somebody wants a machine to be told, over what it is told anyway.

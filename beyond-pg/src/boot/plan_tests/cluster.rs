@@ -92,18 +92,3 @@ fn what_lies_in_a_half_made_cluster_counts_for_nothing() {
     assert!(!made(layout.major_dir()));
     assert!(steps.contains(&DiskStep::Stamp("db-1".into())));
 }
-
-#[test]
-fn what_is_not_built_yet_is_refused_before_anything_is_touched() {
-    let refusal = plan_with(
-        &settings(&[
-            ("BEYOND_PG_TIER", "primary"),
-            ("BEYOND_PG_REPLICATION_PASSWORD", "secret"),
-        ]),
-        &fresh(),
-    );
-    let Err(Refusal::Unsupported(words)) = refusal else {
-        panic!("{refusal:?}")
-    };
-    assert!(words.contains("BEYOND_PG_TIER=primary"), "{words}");
-}

@@ -5,6 +5,8 @@ use crate::boot::step::Dir;
 use crate::disk::Volume;
 use crate::hooks::Hook;
 use crate::metadata::{Metadata, Source};
+use crate::replication::members::Members;
+use crate::replication::standing::Marks;
 use crate::tls::pair::Flaw;
 use crate::tls::pair::tests::bundle;
 use crate::tls::source::{Installed, Offer, TlsSource};
@@ -12,6 +14,7 @@ use crate::tls::source::{Installed, Offer, TlsSource};
 mod certificate;
 mod cluster;
 mod fork;
+mod replication;
 mod reserve;
 mod restore;
 
@@ -87,6 +90,12 @@ fn fresh() -> Facts {
         fork: None,
         restored: None,
         forked: false,
+        seeding: false,
+        rewind: None,
+        marks: Marks::default(),
+        stale_marks: Vec::new(),
+        members: Members::default(),
+        passfile: None,
         preload: vec!["pg_stat_statements".into(), "pg_cron".into()],
         extensions: [
             ("vector".to_owned(), "0.8.7".to_owned()),

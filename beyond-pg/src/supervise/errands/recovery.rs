@@ -1,8 +1,13 @@
 //! What recovery begins with and how far it came.
 
+use std::sync::Arc;
+
 use wire::lsn::Lsn;
 
 use super::Errands;
+use crate::archive::ahead;
+use crate::archive::loan::Loan;
+use crate::boot::Observed;
 use crate::boot::gap::{Filled, Filling, GapError};
 use crate::boot::journal::WalRecord;
 use crate::boot::step::BringUpStep;
@@ -10,9 +15,21 @@ use crate::postgres::cluster;
 use crate::postgres::controldata::ControlData;
 use crate::postgres::ensure::{EnsureError, MAINTENANCE_DATABASE};
 use crate::postgres::session::Session;
+use crate::replication::upstream::Upstream;
+use crate::replication::watch::Watch;
 use crate::rpc::{Concern, Desk};
+use crate::settings::Archive;
 
 impl Errands<'_> {
+    /// Where there is an archive, somebody works ahead of its commands from now on.
+    pub(crate) fn archives_ahead(&self, lent: &Loan) -> Option<ahead::Child> {
+        let Observed {
+            owners, machine, ..
+        } = &self.observed;
+        let has_archive = lent.archive != Archive::Off;
+        has_archive.then(|| ahead::Child::keep(self.layout, *owners, *machine))
+    }
+
     /// Before Postgres starts: what the sink has and this volume lacks.
     pub(crate) async fn fill_gap(&self, desk: &Desk) -> Result<(), GapError> {
         let settings = &self.observed.settings;
@@ -34,6 +51,20 @@ impl Errands<'_> {
             self.ended(step);
         }
         Ok(())
+    }
+
+    /// Looks after a standby while it runs.
+    pub(crate) fn watch_upstream(&self, desk: &Arc<Desk>) {
+        let role = &self.observed.settings.role;
+        if let Some(upstream) = Upstream::of(self.layout, role) {
+            let watch = Watch {
+                desk: Arc::clone(desk),
+                layout: self.layout.clone(),
+                owner: self.observed.owners.postgres,
+                upstream,
+            };
+            watch.begin();
+        }
     }
 
     /// Best effort: it is for the boot record.

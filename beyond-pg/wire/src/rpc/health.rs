@@ -32,6 +32,8 @@ pub struct Health {
     pub archive: Archive,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub standbys: Vec<Standby>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<Upstream>,
     pub disk: Disk,
     pub configuration: Configuration,
     pub versions: Versions,
@@ -111,9 +113,35 @@ pub struct Standby {
     pub state: String,
     pub sync_state: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub sent_lsn: Option<Lsn>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub flush_lsn: Option<Lsn>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replay_lsn: Option<Lsn>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sent_lag_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flush_lag_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replay_lag_bytes: Option<u64>,
+}
+
+/// Whom a replica follows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "each field's meaning is its row of the schema")]
+pub struct Upstream {
+    pub receiving: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slot: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end_lsn: Option<Lsn>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heard_at: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replay_lag_bytes: Option<u64>,
 }
 
 /// The file system of the volume.

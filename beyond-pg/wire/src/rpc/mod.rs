@@ -21,7 +21,9 @@ use serde::{Deserialize, Serialize};
 use crate::lsn::Lsn;
 use crate::message_pack::{self, MessagePackError};
 
-pub use health::{Archive, Configuration, Disk, Health, Map, Server, Standby, Versions, Wal};
+pub use health::{
+    Archive, Configuration, Disk, Health, Map, Server, Standby, Upstream, Versions, Wal,
+};
 pub use lifecycle::Lifecycle;
 pub use schema::CommandRow;
 
@@ -94,6 +96,10 @@ pub struct Response {
     pub lsn: Option<Lsn>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flush_lsn: Option<Lsn>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeline: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync_standbys: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub segment: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -155,6 +155,7 @@ pub static HEALTH: &[Field] = &[
         Kind::Text,
         "`async`, `potential`, `sync` or `quorum`",
     ),
+    field("standbys[].sent_lsn", Kind::Lsn, "up to here it was sent"),
     field(
         "standbys[].flush_lsn",
         Kind::Lsn,
@@ -164,6 +165,48 @@ pub static HEALTH: &[Field] = &[
         "standbys[].replay_lsn",
         Kind::Lsn,
         "up to here it is replayed there",
+    ),
+    field(
+        "standbys[].sent_lag_bytes",
+        Kind::Bytes,
+        "WAL on disk here that was not sent to it",
+    ),
+    field(
+        "standbys[].flush_lag_bytes",
+        Kind::Bytes,
+        "WAL on disk here that is not on its disk",
+    ),
+    field(
+        "standbys[].replay_lag_bytes",
+        Kind::Bytes,
+        "WAL on disk here that is not replayed there",
+    ),
+    field("upstream", Kind::Map, "whom a replica follows; only on one"),
+    field(
+        "upstream.receiving",
+        Kind::Bool,
+        "whether WAL comes in; `degraded` says why not",
+    ),
+    field(
+        "upstream.from",
+        Kind::Text,
+        "from whom, as `host:port`, while it does",
+    ),
+    field(
+        "upstream.slot",
+        Kind::Text,
+        "the replication slot there that keeps WAL for it",
+    ),
+    field(
+        "upstream.end_lsn",
+        Kind::Lsn,
+        "the end of the primary's WAL, as it last said",
+    ),
+    field("upstream.heard_at", Kind::Time, "when it last said so"),
+    field(
+        "upstream.replay_lag_bytes",
+        Kind::Bytes,
+        "WAL before that end which is not replayed here",
     ),
     field("disk", Kind::Map, "the volume's file system"),
     field("disk.bytes", Kind::Bytes, "its size"),

@@ -154,9 +154,11 @@ pub static COMMANDS: [CommandRow; 10] = [
     CommandRow {
         name: CommandName::Promote,
         arguments: &[],
-        does: "makes a replica a primary",
-        fills: &["lsn"],
-        states: NOT_YET,
+        does: "makes a replica a primary and waits until it is one; `lsn` is where its new `timeline` \
+               begins. Asked again it answers the same, until the metadata calls it a primary: that one \
+               refuses",
+        fills: &["lsn", "timeline"],
+        states: SERVING,
         deadline: seconds(60),
     },
     CommandRow {
@@ -166,9 +168,11 @@ pub static COMMANDS: [CommandRow; 10] = [
             Kind::Texts,
             "the standbys that a commit waits for; empty means that commits wait for nobody",
         )],
-        does: "replaces the names that a commit waits for",
-        fills: &["lsn"],
-        states: NOT_YET,
+        does: "replaces the names that a commit of this primary waits for, also at its next boots, until \
+               the metadata names others than it did now; `sync_standbys` is in force for every commit \
+               after `lsn`",
+        fills: &["lsn", "sync_standbys"],
+        states: SERVING,
         deadline: seconds(60),
     },
     CommandRow {
@@ -208,6 +212,16 @@ pub static ANSWER: &[Field] = &[
         "flush_lsn",
         Kind::Lsn,
         "up to here the WAL was on disk when it was done",
+    ),
+    field(
+        "timeline",
+        Kind::Number,
+        "the timeline that a promotion has begun",
+    ),
+    field(
+        "sync_standbys",
+        Kind::Text,
+        "`synchronous_standby_names` as Postgres follows it",
     ),
     field(
         "segment",

@@ -1,0 +1,195 @@
+//! What the other members of a cluster answer, and what that means for one that would write. Pure.
+
+use serde::Deserialize;
+use thiserror::Error;
+
+/// A member that answered.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Member {
+    pub(crate) system_id: String,
+    pub(crate) instance_id: Option<String>,
+    pub(crate) timeline: u32,
+    /// It follows somebody.
+    pub(crate) in_recovery: bool,
+    /// The slot of whoever asks, if it has one there.
+    pub(crate) slot: Option<Slot>,
+}
+
+/// What keeps WAL for a standby.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Slot {
+    pub(crate) status: Option<String>,
+}
+
+impl Slot {
+    /// It keeps nothing any more, and never will again (facts A 22).
+    pub(crate) fn is_lost(&self) -> bool {
+        self.status.as_deref() == Some("lost")
+    }
+}
+
+impl Member {
+    /// For a sentence.
+    pub(crate) fn name(&self) -> &str {
+        self.instance_id.as_deref().unwrap_or("without a name")
+    }
+}
+
+/// This volume's cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ours {
+    pub(crate) system_id: String,
+    pub(crate) timeline: u32,
+}
+
+/// Everybody who could be asked before the boot.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Members {
+    /// `None`: there is no cluster on this volume.
+    pub(crate) ours: Option<Ours>,
+    pub(crate) others: Vec<Member>,
+}
+
+/// Why this machine must not write.
+#[derive(Debug, Clone, Error, PartialEq, Eq)]
+pub(crate) enum Objection {
+    #[error(
+        "instance {instance} of this cluster went on to timeline {timeline}, and this volume is on timeline {ours}: it was promoted while this machine was away, and a second writer would lose commits. Nothing was changed.\n\
+         HINT: set BEYOND_PG_TIER=replica, with BEYOND_PG_PRIMARY_CONNINFO naming that machine: this one then rejoins it and gives up what nobody else has"
+    )]
+    Outranked {
+        instance: String,
+        timeline: u32,
+        ours: u32,
+    },
+    #[error(
+        "instance {instance} writes to this cluster on timeline {timeline}, which is this volume's own. Nothing was changed.\n\
+         HINT: one of the two is a copy that has no instance id of its own; stop it, and keep both volumes"
+    )]
+    SecondWriter { instance: String, timeline: u32 },
+    #[error(
+        "instance {instance}, a member of this cluster by BEYOND_PG_PRIMARY_CONNINFO, holds the cluster {theirs}, and this volume {ours}. Nothing was changed.\n\
+         HINT: attach the volume that belongs to this cluster, or boot this machine as a replica; leave BEYOND_PG_PRIMARY_CONNINFO out to start a cluster of its own"
+    )]
+    Foreign {
+        instance: String,
+        theirs: String,
+        ours: String,
+    },
+}
+
+impl Members {
+    /// Whether somebody is on a later timeline of this volume's cluster.
+    pub(crate) fn outranks_us(&self) -> bool {
+        matches!(self.objection(), Some(Objection::Outranked { .. }))
+    }
+
+    /// The first reason not to write.
+    pub(crate) fn objection(&self) -> Option<Objection> {
+        self.others.iter().find_map(|other| self.of(other))
+    }
+
+    fn of(&self, other: &Member) -> Option<Objection> {
+        let instance = other.name().to_owned();
+        let Some(ours) = &self.ours else {
+            return Some(Objection::Foreign {
+                instance,
+                theirs: other.system_id.clone(),
+                ours: "none".to_owned(),
+            });
+        };
+        let timeline = other.timeline;
+        if other.system_id != ours.system_id {
+            Some(Objection::Foreign {
+                instance,
+                theirs: other.system_id.clone(),
+                ours: ours.system_id.clone(),
+            })
+        } else if timeline > ours.timeline {
+            Some(Objection::Outranked {
+                instance,
+                timeline,
+                ours: ours.timeline,
+            })
+        } else if timeline == ours.timeline && !other.in_recovery {
+            Some(Objection::SecondWriter { instance, timeline })
+        } else {
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(system_id: &str, timeline: u32, in_recovery: bool) -> Member {
+        Member {
+            system_id: system_id.to_owned(),
+            instance_id: Some("i-b".to_owned()),
+            timeline,
+            in_recovery,
+            slot: None,
+        }
+    }
+
+    fn asked(others: Vec<Member>) -> Members {
+        let ours = Ours {
+            system_id: "7".to_owned(),
+            timeline: 2,
+        };
+        Members {
+            ours: Some(ours),
+            others,
+        }
+    }
+
+    #[test]
+    fn nobody_or_somebody_who_follows_us_is_no_reason() {
+        assert_eq!(asked(vec![]).objection(), None);
+        assert_eq!(asked(vec![member("7", 2, true)]).objection(), None);
+        // A former primary that has yet to be told.
+        assert_eq!(asked(vec![member("7", 1, false)]).objection(), None);
+        assert_eq!(Members::default().objection(), None);
+    }
+
+    #[test]
+    fn a_later_timeline_is_a_reason_whether_its_member_writes_or_follows() {
+        for follows in [false, true] {
+            let members = asked(vec![member("7", 1, true), member("7", 3, follows)]);
+            assert!(members.outranks_us());
+            let words = members.objection().unwrap().to_string();
+            assert!(
+                words.starts_with(
+                    "instance i-b of this cluster went on to timeline 3, and this volume is on timeline 2"
+                ),
+                "{words}"
+            );
+            assert!(
+                words.contains("\nHINT: set BEYOND_PG_TIER=replica"),
+                "{words}"
+            );
+        }
+    }
+
+    #[test]
+    fn another_writer_on_our_own_timeline_and_another_cluster_are_reasons() {
+        let twin = asked(vec![member("7", 2, false)]).objection();
+        assert!(matches!(twin, Some(Objection::SecondWriter { .. })));
+        let foreign = asked(vec![member("8", 1, true)]).objection();
+        assert!(matches!(foreign, Some(Objection::Foreign { .. })));
+        assert!(!asked(vec![member("8", 9, false)]).outranks_us());
+    }
+
+    #[test]
+    fn an_empty_volume_does_not_begin_a_second_cluster_beside_one_that_is_there() {
+        let members = Members {
+            ours: None,
+            others: vec![member("7", 1, true)],
+        };
+        assert!(matches!(
+            members.objection(),
+            Some(Objection::Foreign { .. })
+        ));
+    }
+}

@@ -1,0 +1,130 @@
+use super::*;
+use crate::metadata::{Metadata, Source};
+use crate::settings::Tier;
+
+fn settings(extra: &[(&str, &str)]) -> Settings {
+    let values = [
+        ("POSTGRES_PASSWORD", "x"),
+        ("BEYOND_INSTANCE_ID", "b"),
+        ("BEYOND_PG_REPLICATION_PASSWORD", "y"),
+        ("BEYOND_PG_PRIMARY_CONNINFO", "host=a,b port=5433,5433"),
+    ];
+    let values = values.iter().chain(extra);
+    let values = values
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect();
+    let document = Metadata {
+        source: Source::Mmds,
+        values,
+        problems: Vec::new(),
+    };
+    Settings::from_metadata(&document).unwrap().0
+}
+
+fn replica() -> Settings {
+    settings(&[("BEYOND_PG_TIER", "replica")])
+}
+
+fn primary(standbys: &str) -> Settings {
+    settings(&[
+        ("BEYOND_PG_TIER", "primary"),
+        ("BEYOND_PG_SYNC_STANDBYS", standbys),
+    ])
+}
+
+fn promoted_as(instance: &str, follows: bool) -> Marks {
+    let end = PromotionEnd {
+        timeline: 2,
+        lsn: Lsn::new(0x500_0000),
+    };
+    Marks {
+        follows,
+        promoted: Some(Promoted {
+            instance: instance.to_owned(),
+            end: Some(end),
+        }),
+        sync: None,
+    }
+}
+
+fn set(over: &[&str], names: &[&str]) -> Marks {
+    let texts = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+    Marks {
+        sync: Some(SyncStandbys {
+            instance: Some("b".to_owned()),
+            over: texts(over),
+            names: texts(names),
+        }),
+        ..Marks::default()
+    }
+}
+
+#[test]
+fn a_promoted_replica_writes_though_its_metadata_still_calls_it_a_replica() {
+    let mut told = replica();
+    let stale = promoted_as("b", false).apply(&mut told, false);
+    assert_eq!((told.role.tier(), stale), (Tier::Primary, vec![]));
+    assert_eq!(told.sync_names(), None);
+    let Role::Primary { members, .. } = &told.role else {
+        panic!("{told:?}");
+    };
+    assert!(members.is_some(), "it asks the others at its next boot");
+}
+
+#[test]
+fn a_promotion_that_did_not_end_or_was_anothers_or_is_outranked_leaves_a_replica() {
+    for (marks, outranked, stale) in [
+        (promoted_as("b", true), false, vec![]),
+        (promoted_as("a", false), false, vec![Mark::Promoted]),
+        (promoted_as("b", false), true, vec![Mark::Promoted]),
+    ] {
+        let mut told = replica();
+        assert_eq!(marks.apply(&mut told, outranked), stale, "{marks:?}");
+        assert_eq!(told.role.tier(), Tier::Replica, "{marks:?}");
+    }
+}
+
+#[test]
+fn a_promotion_has_had_its_time_once_the_metadata_knows_of_it() {
+    let mut told = primary("c");
+    let stale = promoted_as("b", false).apply(&mut told, false);
+    assert_eq!(stale, [Mark::Promoted]);
+    assert_eq!(told.sync_names().unwrap(), "ANY 1 (\"c\")");
+}
+
+#[test]
+fn names_that_were_set_are_in_force_until_the_metadata_names_others() {
+    let mut told = primary("a");
+    assert_eq!(set(&["a"], &["c", "d"]).apply(&mut told, false), []);
+    assert_eq!(told.sync_names().unwrap(), "ANY 1 (\"c\", \"d\")");
+
+    let mut nobody = primary("a");
+    assert_eq!(set(&["a"], &[]).apply(&mut nobody, false), []);
+    assert_eq!(nobody.sync_names(), None);
+
+    let mut told_anew = primary("e");
+    let stale = set(&["a"], &["c"]).apply(&mut told_anew, false);
+    assert_eq!(stale, [Mark::SyncStandbys]);
+    assert_eq!(told_anew.sync_names().unwrap(), "ANY 1 (\"e\")");
+}
+
+#[test]
+fn names_that_were_set_on_a_promoted_replica_stay_with_it() {
+    let mut told = replica();
+    let marks = Marks {
+        promoted: promoted_as("b", false).promoted,
+        ..set(&[], &["a"])
+    };
+    assert_eq!(marks.apply(&mut told, false), []);
+    assert_eq!(told.sync_names().unwrap(), "ANY 1 (\"a\")");
+}
+
+#[test]
+fn a_copy_does_not_wait_for_whom_its_parent_waits() {
+    let mut told = primary("a");
+    told.instance_id = None;
+    assert_eq!(
+        set(&["a"], &["c"]).apply(&mut told, false),
+        [Mark::SyncStandbys]
+    );
+}
