@@ -257,10 +257,10 @@ impl Soak {
     fn again(&self, seed: u64, history: Option<&History>) -> String {
         let breaks = self
             .breaks
-            .map(|breaks| format!(" --break {}", word(breaks)));
+            .map(|breaks| format!(" --break {}", word(&breaks)));
         let what = match history {
             Some(history) => format!("--history '{history}'"),
-            None => format!("--ends {}", word(self.ends)),
+            None => format!("--ends {}", word(&self.ends)),
         };
         format!(
             "cargo run -p e2e --bin soak -- --seed {seed} --rounds 1{} {what}",
@@ -270,7 +270,7 @@ impl Soak {
 }
 
 /// As the command line has it.
-fn word(value: impl clap::ValueEnum) -> String {
+fn word(value: &impl clap::ValueEnum) -> String {
     let value = value.to_possible_value();
     value.map_or_else(String::new, |value| value.get_name().to_owned())
 }
