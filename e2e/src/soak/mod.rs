@@ -190,7 +190,7 @@ impl Soak {
             Some(there) => there,
             None => (Cast::enter(world, history.kind, self.breaks).await?, 0),
         };
-        let path = folder().join(format!("{seed}-{}.ledger", std::process::id()));
+        let path = fresh_ledger(seed);
         let book = Arc::new(Book::open(&path).await?);
         let played = round::play(world, cast, seed, history, &book).await;
         let kept = || format!("{history}; the ledger is kept: {}", path.display());
@@ -266,6 +266,19 @@ impl Soak {
             "cargo run -p e2e --bin soak -- --seed {seed} --rounds 1{} {what}",
             breaks.unwrap_or_default()
         )
+    }
+}
+
+/// A file that no round has written into: one that failed keeps its own, and is played again by the shrinker.
+fn fresh_ledger(seed: u64) -> PathBuf {
+    let process = std::process::id();
+    let mut nth = 1;
+    loop {
+        let path = folder().join(format!("{seed}-{process}-{nth}.ledger"));
+        if !path.exists() {
+            return path;
+        }
+        nth += 1;
     }
 }
 
