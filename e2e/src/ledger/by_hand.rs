@@ -58,7 +58,7 @@ pub async fn write(
             () = interrupted => "somebody asked it to end".to_owned(),
         },
         None => tokio::select! {
-            end = at_work.end() => end?.map_or("there were no writers".to_owned(), |e| format!("{e:#}")),
+            end = at_work.end() => end?.map_or("there were no writers".to_owned(), |e| format!("the last writer says: {}", e.root_cause())),
             () = interrupted => "somebody asked it to end".to_owned(),
         },
     };

@@ -190,7 +190,7 @@ impl Soak {
             Some(there) => there,
             None => (Cast::enter(world, history.kind, self.breaks).await?, 0),
         };
-        let path = folder().join(format!("{seed}-{}.ledger", std::process::id()));
+        let path = fresh_ledger(seed);
         let book = Arc::new(Book::open(&path).await?);
         let played = round::play(world, cast, seed, history, &book).await;
         let kept = || format!("{history}; the ledger is kept: {}", path.display());
@@ -257,10 +257,10 @@ impl Soak {
     fn again(&self, seed: u64, history: Option<&History>) -> String {
         let breaks = self
             .breaks
-            .map(|breaks| format!(" --break {}", word(breaks)));
+            .map(|breaks| format!(" --break {}", word(&breaks)));
         let what = match history {
             Some(history) => format!("--history '{history}'"),
-            None => format!("--ends {}", word(self.ends)),
+            None => format!("--ends {}", word(&self.ends)),
         };
         format!(
             "cargo run -p e2e --bin soak -- --seed {seed} --rounds 1{} {what}",
@@ -269,8 +269,21 @@ impl Soak {
     }
 }
 
+/// A file that no round has written into: one that failed keeps its own, and is played again by the shrinker.
+fn fresh_ledger(seed: u64) -> PathBuf {
+    let process = std::process::id();
+    let mut nth = 1;
+    loop {
+        let path = folder().join(format!("{seed}-{process}-{nth}.ledger"));
+        if !path.exists() {
+            return path;
+        }
+        nth += 1;
+    }
+}
+
 /// As the command line has it.
-fn word(value: impl clap::ValueEnum) -> String {
+fn word(value: &impl clap::ValueEnum) -> String {
     let value = value.to_possible_value();
     value.map_or_else(String::new, |value| value.get_name().to_owned())
 }

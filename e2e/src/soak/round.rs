@@ -181,7 +181,7 @@ impl Load<'_> {
                 Ok(())
             }
             // Nothing is acknowledged while nobody writes, or while the sink hears nothing.
-            Event::Commits(_) if self.cut.is_some() || !self.somebody_writes() => Ok(()),
+            Event::Commits(_) if self.hears_nothing() || !self.somebody_writes() => Ok(()),
             Event::Commits(more) => self.writers.reach(self.writers.so_far() + more).await,
             Event::Ddl => self.once(Work::Ddl).await,
             Event::Prepare => self.once(Work::Prepared).await,
@@ -216,6 +216,11 @@ impl Load<'_> {
         Ok(self.writers.begin(session, number, work))
     }
 
+    /// Whether commits wait for a sink that cannot be reached.
+    fn hears_nothing(&self) -> bool {
+        self.cut.is_some() && self.cast.stay.synchronous
+    }
+
     fn somebody_writes(&self) -> bool {
         let mut works = self.roll.0.iter();
         works.any(|work| matches!(work, Work::Stream { .. }))
@@ -224,7 +229,7 @@ impl Load<'_> {
     /// Waits for its acknowledgement if there can be one.
     async fn once(&mut self, work: Work) -> Result<()> {
         let mut acknowledged = self.begins(work, Door::Direct).await?;
-        if self.cut.is_some() {
+        if self.hears_nothing() {
             return Ok(());
         }
         let is_there = acknowledged.wait_for(|nth| *nth == 1);

@@ -29,6 +29,8 @@ pub(super) struct Stay {
     /// On its how manieth host it is.
     hosts: u32,
     kind: Kind,
+    /// Commits wait for the sink. Broken on purpose, they go on while it hears nothing.
+    pub(super) synchronous: bool,
 }
 
 impl Cast {
@@ -56,6 +58,7 @@ impl Cast {
             before: None,
             hosts: 1,
             kind,
+            synchronous: breaks.is_none_or(|breaks| breaks == Break::FsyncOff),
         };
         Ok(Self { vm, stay })
     }
