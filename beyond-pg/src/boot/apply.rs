@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use crate::boot::facts::Owners;
+use crate::boot::gap::base::{self, BaseError};
 use crate::boot::step::DiskStep;
 use crate::fork::Journal;
 use crate::fx::exec::ExecError;
@@ -22,6 +23,8 @@ pub(crate) enum ApplyError {
     Install(#[from] InstallError),
     #[error(transparent)]
     ControlData(#[from] ControlDataError),
+    #[error(transparent)]
+    Base(#[from] BaseError),
     #[error("packing the journal of a fork")]
     Journal(#[from] serde_json::Error),
 }
@@ -41,8 +44,10 @@ impl ApplyError {
             ApplyError::Fs(error) => error.is_out_of_space(),
             // One of our own goes to the volume as well.
             ApplyError::Install(InstallError::Fs(error)) => error.is_out_of_space(),
+            ApplyError::Base(BaseError::Fs(error)) => error.is_out_of_space(),
             ApplyError::Exec(_)
             | ApplyError::Install(_)
+            | ApplyError::Base(_)
             | ApplyError::ControlData(_)
             | ApplyError::Journal(_) => false,
         }
@@ -67,6 +72,7 @@ impl Disk<'_> {
             // Repeatable: what is half removed is removed next time.
             DiskStep::DiscardStaging => fs::remove_tree_if_present(&layout.initdb_staging())?,
             DiskStep::InitDb => self.init_db().await?,
+            DiskStep::TakeBase { sink, base } => base::take(layout, *owners, sink, base).await?,
             // One rename, onto nothing or an empty folder.
             DiskStep::MoveWal => fs::rename(&layout.pgdata().join("pg_wal"), &layout.wal())?,
             // One rename of a finished link.

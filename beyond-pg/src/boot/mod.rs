@@ -19,6 +19,7 @@ use thiserror::Error;
 
 use crate::boot::apply::{ApplyError, Disk};
 use crate::boot::facts::{Facts, FactsError, Owners};
+use crate::boot::gap::{Filling, GapError};
 use crate::boot::journal::{BootRecord, Journal, StopAfter};
 use crate::boot::plan::{Boot, Refusal};
 use crate::boot::step::{DiskStep, Plan};
@@ -87,6 +88,13 @@ pub(crate) enum BootError {
         step: String,
         source: ApplyError,
     },
+    #[error("asking for the cluster that belongs on this volume")]
+    Sink(#[from] GapError),
+    #[error(
+        "the WAL sink did not answer within {} s, and it may hold the cluster that belongs on this volume. Nothing was changed.\n\
+         HINT: start the sink", BY_HAND.as_secs()
+    )]
+    SinkSilent,
     #[error(
         "{} is held by another machine or process. Nothing was changed.\n\
          HINT: stop the other one first; two postmasters on one volume destroy it", path.display()
@@ -161,6 +169,29 @@ pub(crate) fn observe(layout: &Layout, settings: Settings) -> Result<Observed, B
 impl Observed {
     pub(crate) fn plan(&self, layout: &Layout) -> Result<Plan, Refusal> {
         self.boot(layout).plan(&self.facts)
+    }
+
+    /// Asks the sink for a cluster where this volume has none and may have had one: initdb writes no WAL,
+    /// so nothing else would notice that another one is made in its place.
+    pub(crate) async fn ask_for_cluster(
+        &mut self,
+        layout: &Layout,
+        say: impl Fn(Option<String>),
+    ) -> Result<(), GapError> {
+        if !self.boot(layout).asks_for_cluster(&self.facts) {
+            return Ok(());
+        }
+        let Some(sink) = &self.settings.sink else {
+            return Ok(());
+        };
+        let filling = Filling {
+            layout,
+            owners: self.owners,
+            sink,
+            instance: self.settings.instance_id.as_ref(),
+        };
+        self.facts.base = filling.cluster(say).await?;
+        Ok(())
     }
 
     /// Where the restore ends that this boot has to do.
@@ -257,7 +288,10 @@ pub(crate) async fn by_hand(layout: &Layout, plan_only: bool) -> Result<(), Boot
     } else {
         volume::mount(layout)?;
     }
-    let observed = observe(layout, settings)?;
+    let mut observed = observe(layout, settings)?;
+    clock::within(BY_HAND, observed.ask_for_cluster(layout, |_words| {}))
+        .await
+        .ok_or(BootError::SinkSilent)??;
     let plan = observed.plan(layout)?;
     if plan_only {
         print(&plan.to_string());

@@ -124,7 +124,14 @@ async fn live(layout: &Layout, options: Options, link: &Link) -> Result<End, Sup
         sink.live(link, signals.stop()).await;
         return Ok(End::Clean);
     }
-    let booting = boot_disk(layout, settings, &document, hooks, options.stop_after);
+    let booting = boot_disk(
+        layout,
+        &desk,
+        settings,
+        &document,
+        hooks,
+        options.stop_after,
+    );
     let errands = tokio::select! {
         () = signals.stop() => return Ok(stopped_early()),
         booted = booting => booted?,
@@ -155,17 +162,20 @@ fn stopped_early() -> End {
 
 async fn boot_disk<'a>(
     layout: &'a Layout,
+    desk: &Desk,
     settings: Settings,
     document: &Metadata,
     hooks: Hooks,
     stop_after: StopAfter,
 ) -> Result<Errands<'a>, BootError> {
-    let observed = boot::observe(layout, settings)?;
+    let mut observed = boot::observe(layout, settings)?;
     if observed.lock.is_none() {
         return Err(BootError::VolumeHeld {
             path: layout.volume(),
         });
     }
+    let say = |words| desk.concern(Concern::Sink, words);
+    observed.ask_for_cluster(layout, say).await?;
     let plan = observed.plan(layout)?;
     let mut journal = observed.journal(document, &plan, stop_after);
     observed.apply(layout, &plan, &mut journal).await?;
