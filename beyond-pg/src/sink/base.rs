@@ -1,7 +1,7 @@
 //! A cluster does not begin with WAL: what initdb makes is on its volume alone, and a host that is lost
 //! before that volume was flushed leaves nothing which WAL could be replayed on. So a sink takes a base
 //! backup of a young cluster *before* it acknowledges anything, and keeps it for as long as the WAL that
-//! makes every later state of it (decision S-001).
+//! makes every later state of it (docs/decisions.md).
 //!
 //! ```text
 //!  base.new/ ── pg_basebackup, flushed ── base.json ── rename ──► base/ ── a gibibyte of WAL later ──► gone

@@ -1,4 +1,4 @@
-//! A volume without a cluster, and a sink that keeps a copy of the one that was there (decision S-001).
+//! A volume without a cluster, and a sink that keeps a copy of the one that was there (docs/decisions.md).
 
 use ring::digest::{Context, SHA256};
 use thiserror::Error;

@@ -13,6 +13,8 @@
 
 pub(crate) mod base;
 mod client;
+#[cfg(test)]
+mod fetch_tests;
 mod local;
 mod plan;
 #[cfg(test)]
