@@ -63,6 +63,11 @@ impl Layout {
         self.major_dir().join("main.initdb")
     }
 
+    /// The archive of a cluster that comes from a sink, while it is unpacked.
+    pub(crate) fn fetched_base(&self) -> PathBuf {
+        self.initdb_staging().join(Self::BASE_TAR)
+    }
+
     /// The layered configuration (F-001, F-002).
     pub(crate) fn confd(&self) -> PathBuf {
         self.pgdata().join("conf.d")
@@ -157,6 +162,33 @@ impl Layout {
     pub(crate) fn sink_wal_before(&self) -> PathBuf {
         self.sink().join("wal.before")
     }
+
+    /// A cluster as it was when it was young.
+    pub(crate) fn sink_base(&self) -> PathBuf {
+        self.sink().join("base")
+    }
+
+    /// Its archive, as `pg_basebackup` names it.
+    pub(crate) fn sink_base_tar(&self) -> PathBuf {
+        self.sink_base().join(Self::BASE_TAR)
+    }
+
+    /// Whose it is; its presence says that the archive is whole.
+    pub(crate) fn sink_base_description(&self) -> PathBuf {
+        self.sink_base().join("base.json")
+    }
+
+    /// Where the next one is made.
+    pub(crate) fn sink_base_staging(&self) -> PathBuf {
+        self.sink().join("base.new")
+    }
+
+    /// Where a sink looks at a primary's WAL before it takes any.
+    pub(crate) fn sink_probe(&self) -> PathBuf {
+        self.sink().join("probe")
+    }
+
+    pub(crate) const BASE_TAR: &str = "base.tar";
 
     /// Whose WAL a sink holds.
     pub(crate) fn sink_identity(&self) -> PathBuf {

@@ -6,6 +6,7 @@ use fake_substrate::fault::{
 };
 use fake_substrate::link::fault::{LinkFault, LinkTrouble};
 use fake_substrate::mmds::fault::{MmdsFault, MmdsTrouble};
+use fake_substrate::s3::faults::{Glob, Operation, S3Fault, Verdict as Answer};
 use fake_substrate::volume::trouble::{Requests, Trouble, Verdict};
 
 use crate::guest::Guest;
@@ -58,6 +59,16 @@ impl World {
     async fn cut(&self, from: Party, to: Party, one_way: bool) -> Result<Guard> {
         let cut = Partition { from, to, one_way };
         self.site.breaks(NewFault::new(Fault::Partition(cut))).await
+    }
+
+    /// Has object storage take nothing: no volume comes to another flush point.
+    pub async fn flushes_fail(&self) -> Result<Guard> {
+        let fault = S3Fault {
+            verdict: Answer::Refuse { status: 503 },
+            on: Some(Operation::Put),
+            key: Some(Glob::new("*")),
+        };
+        self.site.breaks(NewFault::new(Fault::S3(fault))).await
     }
 
     /// Puts the clock of object storage and of metadata tokens off, as in `+20m`.

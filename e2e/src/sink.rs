@@ -61,6 +61,12 @@ impl Running {
         self.expect_log("ready: serving WAL").await.map(drop)
     }
 
+    /// Every byte of what a sink received, as checksums.
+    pub async fn wal_here(&self) -> Result<String> {
+        self.shell("cd /var/lib/postgresql/sink/wal && sha256sum *")
+            .await
+    }
+
     /// Waits until health says this.
     pub async fn is_degraded_by(&self, words: &str) -> Result<()> {
         let awaited = format!("health of {} says: {words}", self.name());

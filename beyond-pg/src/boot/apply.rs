@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use crate::boot::facts::Owners;
+use crate::boot::gap::base::{self, BaseError};
 use crate::boot::step::DiskStep;
 use crate::fork::Journal;
 use crate::fx::exec::ExecError;
@@ -27,6 +28,8 @@ pub(crate) enum ApplyError {
     ControlData(#[from] ControlDataError),
     #[error(transparent)]
     Seed(#[from] SeedError),
+    #[error(transparent)]
+    Base(#[from] BaseError),
     #[error("packing the journal of a fork")]
     Journal(#[from] serde_json::Error),
 }
@@ -51,8 +54,10 @@ impl ApplyError {
             ApplyError::Fs(error) => error.is_out_of_space(),
             // One of our own goes to the volume as well.
             ApplyError::Install(InstallError::Fs(error)) => error.is_out_of_space(),
+            ApplyError::Base(BaseError::Fs(error)) => error.is_out_of_space(),
             ApplyError::Exec(_)
             | ApplyError::Install(_)
+            | ApplyError::Base(_)
             | ApplyError::ControlData(_)
             | ApplyError::Seed(_)
             | ApplyError::Journal(_) => false,
@@ -79,6 +84,7 @@ impl Disk<'_> {
             // Repeatable: what is half removed is removed next time.
             DiskStep::DiscardStaging => fs::remove_tree_if_present(&layout.initdb_staging())?,
             DiskStep::InitDb => self.init_db().await?,
+            DiskStep::TakeBase { sink, base } => base::take(layout, *owners, sink, base).await?,
             // One rename, onto nothing or an empty folder.
             DiskStep::MoveWal => fs::rename(&layout.pgdata().join("pg_wal"), &layout.wal())?,
             // One rename of a finished link.

@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
+use wire::sink::Base;
 
 use crate::boot::step::{Dir, DirOwner};
 use crate::conf::ConfFile;
@@ -66,6 +67,8 @@ pub(crate) struct Facts {
     pub(crate) preload: Vec<String>,
     /// Extension name → the version that this image would install.
     pub(crate) extensions: BTreeMap<String, String>,
+    /// Where there is no cluster: the one that the sink keeps a copy of. Asked for, not looked at.
+    pub(crate) base: Option<Base>,
     /// What runs before Postgres starts, and after everything is made true.
     pub(crate) hooks: Vec<Hook>,
 }
@@ -197,6 +200,7 @@ pub(crate) fn observe(
             .cloned()
             .collect(),
         extensions: extensions(layout, manifest)?,
+        base: None,
         hooks: [Stage::PreStart, Stage::PostStart]
             .into_iter()
             .map(|stage| hooks::of(layout, stage))

@@ -19,6 +19,7 @@ use thiserror::Error;
 
 use crate::boot::apply::{ApplyError, Disk, unheard};
 use crate::boot::facts::{Facts, FactsError, Owners, Pgdata};
+use crate::boot::gap::{Filling, GapError};
 use crate::boot::journal::{BootRecord, Journal, StopAfter};
 use crate::boot::plan::{Boot, Refusal};
 use crate::boot::step::{DiskStep, Plan};
@@ -91,6 +92,13 @@ pub(crate) enum BootError {
         step: String,
         source: ApplyError,
     },
+    #[error("asking for the cluster that belongs on this volume")]
+    Sink(#[from] GapError),
+    #[error(
+        "the WAL sink did not answer within {} s, and it may hold the cluster that belongs on this volume. Nothing was changed.\n\
+         HINT: start the sink", BY_HAND.as_secs()
+    )]
+    SinkSilent,
     #[error(
         "{} is held by another machine or process. Nothing was changed.\n\
          HINT: stop the other one first; two postmasters on one volume destroy it", path.display()
@@ -227,6 +235,29 @@ impl Observed {
         }
     }
 
+    /// Asks the sink for a cluster where this volume has none and may have had one: initdb writes no WAL,
+    /// so nothing else would notice that another one is made in its place.
+    pub(crate) async fn ask_for_cluster(
+        &mut self,
+        layout: &Layout,
+        say: impl Fn(Option<String>),
+    ) -> Result<(), GapError> {
+        if !self.boot(layout).asks_for_cluster(&self.facts) {
+            return Ok(());
+        }
+        let Some(sink) = &self.settings.sink else {
+            return Ok(());
+        };
+        let filling = Filling {
+            layout,
+            owners: self.owners,
+            sink,
+            instance: self.settings.instance_id.as_ref(),
+        };
+        self.facts.base = filling.cluster(say).await?;
+        Ok(())
+    }
+
     /// Where the restore ends that this boot has to do.
     pub(crate) fn restores(&self, layout: &Layout) -> Option<RestoreTarget> {
         self.boot(layout).restores(&self.facts).cloned()
@@ -325,6 +356,9 @@ pub(crate) async fn by_hand(layout: &Layout, plan_only: bool) -> Result<(), Boot
     }
     let mut observed = observe(layout, settings)?;
     observed.settle(layout).await?;
+    clock::within(BY_HAND, observed.ask_for_cluster(layout, |_words| {}))
+        .await
+        .ok_or(BootError::SinkSilent)??;
     let plan = observed.plan(layout)?;
     if plan_only {
         print(&plan.to_string());

@@ -306,10 +306,27 @@ impl Boot<'_> {
                     making.push(DiskStep::BaseBackup(upstream));
                     return Ok((making, Vec::new()));
                 }
-                making.push(DiskStep::InitDb);
+                making.push(self.make_cluster(facts));
                 Ok((making, vec![DiskStep::MoveWal, DiskStep::LinkWal]))
             }
         }
+    }
+
+    fn make_cluster(&self, facts: &Facts) -> DiskStep {
+        match (&self.settings.sink, &facts.base) {
+            (Some(sink), Some(base)) => DiskStep::TakeBase {
+                sink: Box::new(sink.clone()),
+                base: Box::new(base.clone()),
+            },
+            _ => DiskStep::InitDb,
+        }
+    }
+
+    /// Whether the sink has to be asked for a cluster before one is made here. Whatever is refused
+    /// without it is refused first.
+    pub(crate) fn asks_for_cluster(&self, facts: &Facts) -> bool {
+        let none = matches!(facts.pgdata, Pgdata::Absent { .. } | Pgdata::HalfMade);
+        none && self.settings.sink.is_some() && self.plan(facts).is_ok()
     }
 
     fn wal(&self, facts: &Facts) -> Result<Vec<DiskStep>, Refusal> {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use wire::sink::Base;
+
 use crate::conf::ConfFile;
 use crate::fork::Part;
 use crate::hooks::Hook;
@@ -10,7 +12,7 @@ use crate::postgres::ensure::Ensure;
 use crate::replication::seed::Rewind;
 use crate::replication::standing::Mark;
 use crate::replication::upstream::Upstream;
-use crate::settings::{Secret, SinkAddress};
+use crate::settings::{Secret, Sink, SinkAddress};
 use crate::tls::pair::Bundle;
 use crate::tls::source::TlsSource;
 
@@ -35,6 +37,11 @@ pub(crate) enum DiskStep {
     /// What an initdb that was cut left behind.
     DiscardStaging,
     InitDb,
+    /// The cluster that was on this volume before it fell back to nothing.
+    TakeBase {
+        sink: Box<Sink>,
+        base: Box<Base>,
+    },
     MoveWal,
     LinkWal,
     RemoveStalePid,
@@ -161,6 +168,11 @@ impl fmt::Display for DiskStep {
             }
             DiskStep::DiscardStaging => write!(f, "discard an initdb that was cut"),
             DiskStep::InitDb => write!(f, "initdb"),
+            DiskStep::TakeBase { sink, base } => write!(
+                f,
+                "fetch the cluster from the sink {}, as of {}",
+                sink.address, base.redo_lsn
+            ),
             DiskStep::MoveWal => write!(f, "move pg_wal out of PGDATA"),
             DiskStep::LinkWal => write!(f, "link pg_wal"),
             DiskStep::RemoveStalePid => {

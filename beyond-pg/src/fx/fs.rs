@@ -98,6 +98,15 @@ fn fill(path: &Path, bytes: u64, mode: u32, owner: Account) -> Result<(), FsErro
     file.sync_all().map_err(FsError::on("flushing", path))
 }
 
+/// Adds to a file that its name says is not finished; whoever finishes it flushes it.
+pub(crate) fn append(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
+    OpenOptions::new()
+        .append(true)
+        .open(path)
+        .and_then(|mut file| file.write_all(bytes))
+        .map_err(FsError::on("writing", path))
+}
+
 /// Gives up what of a file is beyond `bytes`.
 pub(crate) fn shrink(path: &Path, bytes: u64) -> Result<(), FsError> {
     let file = OpenOptions::new()

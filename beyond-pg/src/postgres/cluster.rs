@@ -49,6 +49,18 @@ pub(crate) fn initdb(layout: &Layout, user: Account) -> Program {
         ])
 }
 
+/// What a sink kept of a cluster, into the folder in which initdb would have made it.
+pub(crate) fn unpack(layout: &Layout, user: Account) -> Program {
+    Program::new("/bin/tar")
+        .env("PATH", search_path(layout))
+        .env("LC_ALL", "C.UTF-8")
+        .user(user)
+        .args(["--extract", "--same-permissions", "--file"])
+        .arg(layout.fetched_base())
+        .arg("--directory")
+        .arg(layout.initdb_staging())
+}
+
 /// `pg_controldata` of the live PGDATA.
 pub(crate) fn controldata(layout: &Layout, user: Account) -> Program {
     program(layout, "pg_controldata", user)

@@ -9,14 +9,17 @@
 //! A sink is ready when it serves what it holds, whether or not WAL comes in: a primary that boots asks it
 //! first. That nothing comes in is said in health.
 
+pub(crate) mod base;
 pub(crate) mod pass;
 mod primary;
+mod probe;
 mod receiver;
 mod serve;
 pub(crate) mod store;
 #[cfg(test)]
 mod store_tests;
 
+use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
@@ -29,13 +32,15 @@ use tokio::net::TcpListener;
 
 use crate::boot::facts::Owners;
 use crate::fx::clock;
-use crate::fx::fs::{self, FsError};
+use crate::fx::fs::{self as files, FsError};
 use crate::layout::Layout;
 use crate::link::Link;
 use crate::logs::Logs;
 use crate::rpc::{Concern, Desk, Lifecycle};
 use crate::settings::{Conninfo, Secret};
+use crate::sink::base::BaseError;
 use crate::sink::primary::{Primary, PrimaryError};
+use crate::sink::probe::ProbeError;
 use crate::sink::receiver::{Receiver, ReceiverError};
 use crate::sink::store::{Store, StoreError};
 use crate::supervise::chain;
@@ -61,6 +66,8 @@ pub(crate) enum SinkError {
          HINT: stop the other one first", path.display()
     )]
     VolumeHeld { path: PathBuf },
+    #[error("looking whether {} holds a database", path.display())]
+    Look { path: PathBuf, source: io::Error },
     #[error("listening on port {port} for whoever asks for WAL")]
     Listen { port: u16, source: io::Error },
     #[error(transparent)]
@@ -78,6 +85,10 @@ enum Trouble {
     Primary(#[from] PrimaryError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Base(#[from] BaseError),
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
     #[error(transparent)]
     Receiver(#[from] ReceiverError),
     #[error(transparent)]
@@ -109,17 +120,16 @@ impl<'a> Sink<'a> {
             root: user::Account::root(),
             postgres: user::postgres()?,
         };
-        if layout.pgdata().join("global/pg_control").exists() {
-            let path = layout.pgdata();
+        if let Some(path) = database(layout)? {
             return Err(SinkError::HoldsDatabase { path });
         }
         let lock = VolumeLock::take(&layout.volume_lock())?;
         let lock = lock.ok_or_else(|| SinkError::VolumeHeld {
             path: layout.volume(),
         })?;
-        fs::make_dir(&layout.run_dir(), 0o755, owners.root)?;
-        fs::make_dir(&layout.sink(), 0o700, owners.postgres)?;
-        fs::make_dir(&layout.sink_wal(), 0o700, owners.postgres)?;
+        files::make_dir(&layout.run_dir(), 0o755, owners.root)?;
+        files::make_dir(&layout.sink(), 0o700, owners.postgres)?;
+        files::make_dir(&layout.sink_wal(), 0o700, owners.postgres)?;
         let port = wire::ports::SINK;
         let listener = listen(port)
             .await
@@ -192,9 +202,22 @@ impl<'a> Sink<'a> {
         let mut look = primary.look().await?;
         self.store.admit(&look, owner)?;
         if look.slot.as_ref().is_none_or(primary::Slot::is_lost) {
-            let words = self.store.begin_again(look.slot.as_ref(), owner)?;
-            tracing::error!("{words}");
+            tracing::warn!("the primary keeps no WAL for this sink: making a slot there");
             primary.make_slot(look.slot.is_some()).await?;
+            look = primary.look().await?;
+        }
+        // Each time, not only with a new slot: a sink that was killed between the two looks again.
+        if let Some(slot) = &look.slot
+            && let Some(words) = self.store.begin_again(slot, owner)?
+        {
+            tracing::error!("{words}");
+        }
+        // Before anything is acknowledged: WAL alone makes no cluster.
+        if self.store.wants_base(&look)? {
+            base::take(&primary, &look).await?;
+        }
+        if let Some(tail) = self.store.tail()? {
+            probe::check(&primary, &tail).await?;
         }
         self.store.pad_partial(look.segment_bytes)?;
         let mut pass = Some(primary.passfile(receiver::PROGRAM)?);
@@ -216,11 +239,67 @@ impl<'a> Sink<'a> {
     }
 }
 
+/// A PGDATA of any version, whole or not, or the WAL of one: nothing that a sink has.
+fn database(layout: &Layout) -> Result<Option<PathBuf>, SinkError> {
+    let path = layout.volume();
+    let looking = |source| SinkError::Look {
+        path: path.clone(),
+        source,
+    };
+    for entry in fs::read_dir(&path).map_err(looking)? {
+        let found = entry.map_err(looking)?.path();
+        let of_a_version = found.file_name().and_then(|name| name.to_str());
+        if of_a_version.is_none_or(|name| name.parse::<u32>().is_err()) {
+            continue;
+        }
+        for part in [layout.pgdata(), layout.wal()] {
+            let part = found.join(part.file_name().unwrap_or_default());
+            match fs::read_dir(&part).map(|mut entries| entries.next().is_some()) {
+                Ok(true) => return Ok(Some(part)),
+                Ok(false) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => return Err(SinkError::Look { path: part, source }),
+            }
+        }
+    }
+    Ok(None)
+}
+
 /// On both families, or on the one that a machine without IPv6 has.
 async fn listen(port: u16) -> io::Result<TcpListener> {
     match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
         Ok(listener) => Ok(listener),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(error),
         Err(_no_ipv6) => TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_volume_with_anything_of_a_database_is_no_sinks() {
+        let with = |path: &str| {
+            let dir = tempfile::tempdir().unwrap();
+            let layout = Layout::new(dir.path());
+            fs::create_dir_all(layout.volume().join(path)).unwrap();
+            database(&layout).unwrap().map(|found| {
+                let below = found.strip_prefix(layout.volume()).unwrap();
+                below.display().to_string()
+            })
+        };
+        // A whole one, one that a boot left half made, one of another version, WAL without a cluster.
+        for (path, found) in [
+            ("18/main/global", "18/main"),
+            ("18/main/base", "18/main"),
+            ("17/main/global", "17/main"),
+            ("18/wal/archive_status", "18/wal"),
+        ] {
+            assert_eq!(with(path).as_deref(), Some(found), "{path}");
+        }
+        for path in ["", "sink/wal", "lost+found", "18", "18/main"] {
+            assert_eq!(with(path), None, "{path}");
+        }
     }
 }

@@ -49,6 +49,8 @@ pub(crate) struct Look {
 pub(crate) struct Slot {
     pub(crate) active: bool,
     pub(crate) status: Option<String>,
+    /// The oldest that it keeps; a lost one keeps nothing.
+    pub(crate) restart_lsn: Option<Lsn>,
 }
 
 impl Slot {
@@ -68,6 +70,8 @@ pub(crate) struct Primary<'a> {
 }
 
 const PSQL: &str = "psql";
+/// What the primary calls a session that does not count as the sink's.
+const OBSERVER: &str = "beyond_pg_sink";
 
 /// The name of the slot, and of the standby whose word counts.
 pub(crate) const NAME: &str = settings::Sink::STANDBY;
@@ -83,7 +87,7 @@ impl Primary<'_> {
                  'segment_bytes', (SELECT setting::bigint FROM pg_settings WHERE name = 'wal_segment_size'), \
                  'redo_lsn', (SELECT redo_lsn::text FROM pg_control_checkpoint()), \
                  'flush_lsn', pg_current_wal_flush_lsn()::text, \
-                 'slot', (SELECT json_build_object('active', active, 'status', wal_status) \
+                 'slot', (SELECT json_build_object('active', active, 'status', wal_status, 'restart_lsn', restart_lsn::text) \
                           FROM pg_replication_slots WHERE slot_name = '{NAME}'))"
             ))
             .await?;
@@ -127,6 +131,11 @@ impl Primary<'_> {
         Ok(PassFile(path))
     }
 
+    /// The conninfo of a session whose word does not count.
+    pub(crate) fn observing(&self) -> String {
+        self.conninfo(OBSERVER)
+    }
+
     async fn sql(&self, statement: &str) -> Result<String, PrimaryError> {
         let _pass = self.passfile(PSQL)?;
         let program = self
@@ -134,7 +143,7 @@ impl Primary<'_> {
             .args(["-X", "-A", "-t", "-q", "-w", "-v", "ON_ERROR_STOP=1", "-c"])
             .arg(statement)
             .arg("-d")
-            .arg(self.conninfo("beyond_pg_sink"));
+            .arg(self.observing());
         match clock::within(ANSWER, program.run()).await {
             Some(answer) => Ok(answer?),
             None => Err(PrimaryError::Silent),

@@ -15,7 +15,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use wire::sink::{DESCRIPTION, Description};
+use wire::sink::{DESCRIPTION, base_asked};
 
 use crate::fx::clock;
 use crate::settings::Secret;
@@ -89,6 +89,8 @@ impl Serving {
         }
         let found = if path == DESCRIPTION {
             self.description().map(Some)
+        } else if let Some(from) = base_asked(path) {
+            self.store.base_piece(from)
         } else {
             let name = path.strip_prefix(DESCRIPTION).unwrap_or_default();
             self.store.file(name.strip_prefix('/').unwrap_or_default())
@@ -105,11 +107,8 @@ impl Serving {
     }
 
     fn description(&self) -> Result<Vec<u8>, StoreError> {
-        let description = Description {
-            receiving: self.receiving.load(Ordering::Relaxed),
-            holding: self.store.holding()?,
-        };
-        Ok(serde_json::to_vec(&description)?)
+        let receiving = self.receiving.load(Ordering::Relaxed);
+        Ok(serde_json::to_vec(&self.store.description(receiving)?)?)
     }
 }
 

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use wire::lsn::Lsn;
-use wire::sink::{Holding, Segment};
+use wire::sink::{Description, Holding, Segment};
 
 use crate::fx::fs::{self as files, FsError};
 use crate::layout::Layout;
+use crate::sink::base::{self, BaseError};
 use crate::sink::primary::{Look, Slot};
 use crate::sys::user::Account;
 use crate::wal::name::{self, PARTIAL};
@@ -18,7 +19,7 @@ use crate::wal::{Begin, Folder, SegmentName, SegmentSize, Stream, walk};
 
 /// How much WAL is kept before the primary's redo point. A volume that falls back to its flush point is
 /// up to 512 MiB of writes older than its machine, and so may be its redo point.
-const BEFORE_REDO: u64 = 1 << 30;
+pub(crate) const BEFORE_REDO: u64 = 1 << 30;
 
 #[derive(Debug, Error)]
 pub(crate) enum StoreError {
@@ -50,6 +51,8 @@ pub(crate) enum StoreError {
     #[error("the primary has segments of {0} bytes, which none can have")]
     SegmentSize(u64),
     #[error(transparent)]
+    Base(#[from] BaseError),
+    #[error(transparent)]
     Fs(#[from] FsError),
 }
 
@@ -61,10 +64,43 @@ struct Identity {
     segment_bytes: u64,
 }
 
+impl Identity {
+    fn stream(&self, timeline: u32, segment: SegmentSize) -> Stream {
+        Stream {
+            system_id: self.system_id.parse().unwrap_or(0),
+            timeline,
+            segment,
+        }
+    }
+}
+
 impl std::fmt::Display for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let instance = self.instance_id.as_deref().unwrap_or("without a name");
         write!(f, "system {}, instance {instance}", self.system_id)
+    }
+}
+
+/// The segment that grows: what the receiver goes on with, and would write over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tail {
+    pub(crate) segment: SegmentName,
+    /// The one before it, where there can be one.
+    pub(crate) before: Option<SegmentName>,
+    pub(crate) segment_bytes: u64,
+    pub(crate) path: PathBuf,
+    pub(crate) start: Lsn,
+    /// The end of the last whole record in it. What lies behind was never acknowledged as a commit, and
+    /// a primary that crashed may write something else there.
+    pub(crate) records: Lsn,
+}
+
+impl Tail {
+    /// The first byte before the end that is not the same in both.
+    pub(crate) fn differs(&self, ours: &[u8], theirs: &[u8]) -> Option<usize> {
+        let counts = self.records.bytes_since(self.start).unwrap_or(0);
+        let counts = usize::try_from(counts).unwrap_or(usize::MAX);
+        (0..counts.min(ours.len())).find(|at| ours.get(*at) != theirs.get(*at))
     }
 }
 
@@ -129,14 +165,64 @@ impl Store {
         let Some(start) = size.start(number) else {
             return Ok(None);
         };
-        let stream = Stream {
-            system_id: identity.system_id.parse().unwrap_or(0),
-            timeline,
-            segment: size,
-        };
+        let stream = identity.stream(timeline, size);
         let end =
             walk(&mut folder, &stream, Begin::Segment(start)).map_err(failed("reading", &path))?;
         Ok(Some(end.bytes.max(end.records)))
+    }
+
+    /// The segment that grows, if there is one.
+    pub(crate) fn tail(&self) -> Result<Option<Tail>, StoreError> {
+        let (Some(holding), Some(identity)) = (self.holding()?, self.identity()?) else {
+            return Ok(None);
+        };
+        let (size, timeline) = (size(holding.segment_bytes)?, holding.timeline);
+        let wal = self.layout.sink_wal();
+        let mut folder = Folder::list(&wal, timeline, size).map_err(failed("listing", &wal))?;
+        let grows = folder
+            .segments()
+            .last_key_value()
+            .filter(|(_, last)| last.partial);
+        let Some((number, path)) = grows.map(|(number, last)| (*number, last.path.clone())) else {
+            return Ok(None);
+        };
+        let name = |number| SegmentName::new(timeline, number, size);
+        let (Some(segment), Some(start)) = (name(number), size.start(number)) else {
+            return Ok(None);
+        };
+        let stream = identity.stream(timeline, size);
+        let end =
+            walk(&mut folder, &stream, Begin::Segment(start)).map_err(failed("reading", &path))?;
+        Ok(Some(Tail {
+            segment,
+            before: number
+                .checked_sub(1)
+                .filter(|before| *before > 0)
+                .and_then(name),
+            segment_bytes: size.bytes(),
+            path,
+            start,
+            records: end.records,
+        }))
+    }
+
+    /// All that is here, as it is described to whoever asks.
+    pub(crate) fn description(&self, receiving: bool) -> Result<Description, StoreError> {
+        Ok(Description {
+            receiving,
+            holding: self.holding()?,
+            base: base::held(&self.layout)?,
+        })
+    }
+
+    /// The bytes of the base from there on.
+    pub(crate) fn base_piece(&self, from: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(base::piece(&self.layout, from)?)
+    }
+
+    /// Whether the primary may be on no flushed volume, and no copy of it is here.
+    pub(crate) fn wants_base(&self, look: &Look) -> Result<bool, StoreError> {
+        Ok(base::is_young(look) && base::held(&self.layout)?.is_none())
     }
 
     /// The bytes of a file by the name that the description gives it. A segment that was finished since is
@@ -159,7 +245,8 @@ impl Store {
         Ok(None)
     }
 
-    /// Takes the first primary for the one whose WAL this is, and refuses any other.
+    /// Takes the first primary for the one whose WAL this is, and refuses any other once anything of it
+    /// is here.
     pub(crate) fn admit(&self, look: &Look, owner: Account) -> Result<(), StoreError> {
         let theirs = Identity {
             system_id: look.system_id.clone(),
@@ -168,11 +255,11 @@ impl Store {
         };
         match self.identity()? {
             Some(ours) if ours == theirs => self.check_not_behind(look),
-            Some(ours) => Err(StoreError::OtherDatabase {
+            Some(ours) if !self.is_empty()? => Err(StoreError::OtherDatabase {
                 ours: ours.to_string(),
                 theirs: theirs.to_string(),
             }),
-            None => {
+            Some(_) | None => {
                 size(theirs.segment_bytes)?;
                 let path = self.layout.sink_identity();
                 let text = serde_json::to_string(&theirs);
@@ -186,39 +273,55 @@ impl Store {
         }
     }
 
+    /// Nothing was received yet, so nothing was acknowledged.
+    fn is_empty(&self) -> Result<bool, StoreError> {
+        let kept = [self.layout.sink_base(), self.layout.sink_wal_before()];
+        Ok(names(&self.layout.sink_wal())?.is_empty() && !kept.iter().any(|path| path.exists()))
+    }
+
     /// A primary without what is here gave it up or lost it: receiving would write over the only copy.
     fn check_not_behind(&self, look: &Look) -> Result<(), StoreError> {
-        match self.holding()? {
-            Some(holding) if holding.flushed_lsn > look.flush_lsn => Err(StoreError::Behind {
+        let end = match self.tail()? {
+            // Half a record behind it is gone when the primary crashed, and was never acknowledged.
+            Some(tail) => Some(tail.records),
+            None => self.holding()?.map(|holding| holding.flushed_lsn),
+        };
+        match end {
+            Some(ours) if ours > look.flush_lsn => Err(StoreError::Behind {
                 theirs: look.flush_lsn,
-                ours: holding.flushed_lsn,
+                ours,
             }),
             Some(_) | None => Ok(()),
         }
     }
 
-    /// A slot that is gone keeps nothing for us: what is here may end in a hole, so it is set aside, and
-    /// receiving begins with the oldest that the primary has. Answers what to say about it.
+    /// A slot that keeps WAL only behind the end of what is here leaves a hole: what is here is set aside
+    /// with the base that it belongs to, and receiving begins with the oldest that the primary has.
+    /// Answers what to say about it.
     pub(crate) fn begin_again(
         &self,
-        slot: Option<&Slot>,
+        slot: &Slot,
         owner: Account,
-    ) -> Result<String, StoreError> {
-        let (wal, before) = (self.layout.sink_wal(), self.layout.sink_wal_before());
-        if names(&wal)?.is_empty() {
-            return Ok("the primary keeps no WAL for this sink yet: making a slot".to_owned());
-        }
-        let how = match slot {
-            Some(_) => "invalidated",
-            None => "dropped",
+    ) -> Result<Option<String>, StoreError> {
+        let (Some(holding), Some(kept)) = (self.holding()?, slot.restart_lsn) else {
+            return Ok(None);
         };
+        let (size, ours) = (size(holding.segment_bytes)?, holding.flushed_lsn);
+        if size.number(kept) <= size.number(ours) {
+            return Ok(None);
+        }
+        let (wal, before) = (self.layout.sink_wal(), self.layout.sink_wal_before());
+        let base = self.layout.sink_base();
         files::remove_tree_if_present(&before)?;
         files::rename(&wal, &before)?;
         files::make_dir(&wal, 0o700, owner)?;
-        Ok(format!(
-            "the slot on the primary was {how}: WAL may be missing here, so receiving begins again with the oldest that the primary has; until then, a loss of its host loses commits. What was here is in {}",
+        if base.exists() {
+            files::rename(&base, &before.join("base"))?;
+        }
+        Ok(Some(format!(
+            "the slot on the primary was lost: it keeps WAL from {kept} on, and what is here ends at {ours}. Receiving begins again with the oldest that the primary has; until its volume was flushed, a loss of its host loses commits. What was here is in {}",
             before.display()
-        ))
+        )))
     }
 
     /// The receiver wants a segment that it goes on with to have its full size; one that found no room
@@ -248,6 +351,7 @@ impl Store {
         };
         let size = size(identity.segment_bytes)?;
         let floor = Lsn::new(redo.get().saturating_sub(BEFORE_REDO));
+        base::forget_before(&self.layout, floor)?;
         let wal = self.layout.sink_wal();
         for name in names(&wal)? {
             let Some(segment) = SegmentName::parse(&name) else {

@@ -11,7 +11,7 @@ use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use thiserror::Error;
 use tokio::net::TcpStream;
-use wire::sink::{DESCRIPTION, Description, file};
+use wire::sink::{DESCRIPTION, Description, base, file};
 
 use crate::fx::clock;
 use crate::settings::{Sink, SinkAddress};
@@ -74,6 +74,11 @@ impl<'a> Client<'a> {
 
     pub(super) async fn file(&self, name: &str) -> Result<Vec<u8>, ClientError> {
         Ok(self.get(&file(name)).await?.to_vec())
+    }
+
+    /// The bytes of the base from there on.
+    pub(super) async fn base(&self, from: u64) -> Result<Bytes, ClientError> {
+        self.get(&base(from)).await
     }
 
     async fn get(&self, path: &str) -> Result<Bytes, ClientError> {

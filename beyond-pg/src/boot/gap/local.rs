@@ -107,8 +107,8 @@ impl<'a> Volume<'a> {
             ..
         } = self.control;
         let number = self.stream.segment.number(Lsn::new(redo.into()));
-        let name = SegmentName::new(timeline, number, self.stream.segment);
-        let segment = name.map(|name| name.to_string()).unwrap_or_default();
+        let segment = SegmentName::new(timeline, number, self.stream.segment)
+            .ok_or(GapError::Position { redo, timeline })?;
         let text = format!(
             "START WAL LOCATION: {redo} (file {segment})\n\
              CHECKPOINT LOCATION: {checkpoint}\n\

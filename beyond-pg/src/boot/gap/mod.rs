@@ -11,7 +11,10 @@
 //! Each segment is written whole under another name, flushed, given to `postgres` and renamed; cut between
 //! two, the next boot finds a volume that lacks less.
 
+pub(crate) mod base;
 mod client;
+#[cfg(test)]
+mod fetch_tests;
 mod local;
 mod plan;
 #[cfg(test)]
@@ -22,10 +25,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use thiserror::Error;
+use tokio_postgres::types::PgLsn;
 use wire::lsn::Lsn;
-use wire::sink::Holding;
+use wire::sink::{Base, Holding};
 
 use crate::boot::facts::Owners;
+use crate::boot::gap::base::BaseError;
 use crate::boot::gap::client::{Client, ClientError};
 use crate::boot::gap::local::Volume;
 use crate::boot::gap::plan::{Mismatch, Part};
@@ -45,6 +50,8 @@ pub(crate) enum GapError {
     #[error(transparent)]
     Sink(#[from] ClientError),
     #[error(transparent)]
+    Base(#[from] BaseError),
+    #[error(transparent)]
     Mismatch(#[from] Mismatch),
     #[error("the sink serves {name} with {got} of the {promised} bytes that it says are there")]
     Short {
@@ -63,6 +70,11 @@ pub(crate) enum GapError {
     },
     #[error("reading the WAL in {path}")]
     Wal { path: PathBuf, source: io::Error },
+    #[error(
+        "the cluster says that recovery begins at {redo} of timeline {timeline}, where no WAL segment can be. Nothing was changed.\n\
+         HINT: its pg_control is damaged; restore the volume"
+    )]
+    Position { redo: PgLsn, timeline: u32 },
     #[error("the cluster says that its WAL segments have {0} bytes, which none can have")]
     SegmentSize(u64),
     #[error(transparent)]
@@ -99,18 +111,41 @@ pub(crate) struct Filled {
 }
 
 impl Filling<'_> {
-    /// Asks until the sink answers, or as its policy says. `None`: the sink could not be asked, or holds
-    /// nothing yet. `say` is told why it takes so long, and nothing when it does not any more.
+    /// Fetches what the volume lacks. `None`: the sink could not be asked, or holds nothing yet.
     pub(crate) async fn run(
         &self,
         say: impl Fn(Option<String>),
     ) -> Result<Option<Filled>, GapError> {
+        self.until_asked(say, async || self.fill().await).await
+    }
+
+    /// Before there is a cluster: the one that the sink keeps a copy of. `None`: it has none, and no WAL of
+    /// one, or could not be asked.
+    pub(crate) async fn cluster(
+        &self,
+        say: impl Fn(Option<String>),
+    ) -> Result<Option<Base>, GapError> {
+        self.until_asked(say, async || {
+            let description = Client::new(self.sink).description().await?;
+            let instance = self.instance.map(InstanceId::as_str);
+            Ok(plan::cluster(description, instance)?)
+        })
+        .await
+    }
+
+    /// Asks until the sink answers, or as its policy says. `say` is told why it takes so long, and nothing
+    /// when it does not any more.
+    async fn until_asked<T>(
+        &self,
+        say: impl Fn(Option<String>),
+        ask: impl AsyncFn() -> Result<Option<T>, GapError>,
+    ) -> Result<Option<T>, GapError> {
         let mut said = String::new();
         loop {
-            let error = match self.fill().await {
-                Ok(filled) => {
+            let error = match ask().await {
+                Ok(answer) => {
                     say(None);
-                    return Ok(filled);
+                    return Ok(answer);
                 }
                 Err(error) if error.may_pass() => chain(&error),
                 Err(error) => return Err(error),

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 use wire::lsn::Lsn;
-use wire::sink::{Holding, Segment};
+use wire::sink::{Base, Description, Holding, Segment};
 
 use crate::wal::name::parse_received;
 use crate::wal::{SegmentName, SegmentSize};
@@ -66,6 +66,21 @@ pub(crate) enum Mismatch {
     )]
     OtherInstance { sink: String, local: String },
     #[error(
+        "this volume holds no cluster, and the sink holds one of instance {sink}; this is {local}. Nothing was changed.\n\
+         HINT: give this instance a sink of its own"
+    )]
+    OthersSink { sink: String, local: String },
+    #[error(
+        "this volume holds no cluster, and the sink holds the WAL of one, system {system} up to {end}, but not the cluster: WAL alone makes none. Nothing was changed.\n\
+         HINT: restore a snapshot or a backup of that database onto this volume; to begin with an empty database, empty the sink's volume, which gives up what only it holds"
+    )]
+    NoCluster { system: String, end: Lsn },
+    #[error(
+        "the sink keeps a copy of cluster {base} and the WAL of cluster {wal}. Nothing was changed.\n\
+         HINT: its files are mixed up; keep them, and restore the volume from a snapshot or a backup"
+    )]
+    BaseOfAnother { base: String, wal: String },
+    #[error(
         "the sink has segments of {sink} bytes, this cluster of {local}. Nothing was changed.\n\
          HINT: name the sink that belongs to this database"
     )]
@@ -84,6 +99,38 @@ pub(crate) enum Mismatch {
         local: Lsn,
         sink: Lsn,
     },
+}
+
+/// The cluster that belongs on a volume which has none: the sink's copy of it. A sink that holds WAL alone
+/// has a cluster that was somewhere once, and another one in its place would never be let near it.
+pub(crate) fn cluster(sink: Description, instance: Option<&str>) -> Result<Option<Base>, Mismatch> {
+    let holding = sink.holding.as_ref();
+    let theirs = match (&sink.base, holding) {
+        (Some(base), _) => base.instance_id.clone(),
+        (None, Some(holding)) => holding.instance_id.clone(),
+        (None, None) => return Ok(None),
+    };
+    if let (Some(theirs), Some(ours)) = (theirs, instance)
+        && theirs != ours
+    {
+        return Err(Mismatch::OthersSink {
+            sink: theirs,
+            local: ours.to_owned(),
+        });
+    }
+    match (sink.base, sink.holding) {
+        (Some(base), Some(holding)) if holding.system_id != base.system_id => {
+            Err(Mismatch::BaseOfAnother {
+                base: base.system_id,
+                wal: holding.system_id,
+            })
+        }
+        (None, Some(holding)) => Err(Mismatch::NoCluster {
+            system: holding.system_id,
+            end: holding.flushed_lsn,
+        }),
+        (base, _) => Ok(base),
+    }
 }
 
 impl Local {

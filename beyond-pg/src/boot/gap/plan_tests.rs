@@ -1,9 +1,9 @@
 //! Claims about what is fetched from a sink, and when nothing is.
 
 use wire::lsn::Lsn;
-use wire::sink::{Holding, Segment};
+use wire::sink::{Base, Description, Holding, Segment};
 
-use super::plan::{Gap, Local, Mismatch, Part};
+use super::plan::{Gap, Local, Mismatch, Part, cluster};
 use crate::wal::{SegmentName, SegmentSize};
 
 const SIZE: u64 = 16 << 20;
@@ -254,5 +254,62 @@ fn a_sink_on_a_timeline_that_this_volume_has_never_been_on_is_refused() {
     assert!(
         refused.contains("on timeline 3, which this volume, on 2, has never been on"),
         "{refused}"
+    );
+}
+
+fn base(system_id: &str, instance_id: Option<&str>) -> Base {
+    Base {
+        system_id: system_id.to_owned(),
+        instance_id: instance_id.map(str::to_owned),
+        redo_lsn: Lsn::new(SIZE),
+        bytes: 1,
+        sha256: String::new(),
+    }
+}
+
+/// initdb writes no WAL: what a new cluster would take the place of, the sink alone can tell.
+#[test]
+fn a_volume_without_a_cluster_gets_the_one_that_the_sink_keeps_or_none_where_it_holds_wal_alone() {
+    let of = |base: Option<Base>, holding: Option<Holding>| {
+        let sink = Description {
+            receiving: false,
+            holding,
+            base,
+        };
+        cluster(sink, Some("db"))
+    };
+    let ours = base("17", Some("db"));
+    assert_eq!(of(None, None), Ok(None));
+    assert_eq!(of(Some(ours.clone()), None), Ok(Some(ours.clone())));
+    let wal = || Some(sink(4 * SIZE));
+    assert_eq!(of(Some(ours.clone()), wal()), Ok(Some(ours)));
+    let nameless = base("17", None);
+    assert_eq!(of(Some(nameless.clone()), wal()), Ok(Some(nameless)));
+
+    let refused = of(None, wal()).unwrap_err().to_string();
+    assert_eq!(
+        refused,
+        "this volume holds no cluster, and the sink holds the WAL of one, system 17 up to 0/4000000, but not \
+         the cluster: WAL alone makes none. Nothing was changed.\n\
+         HINT: restore a snapshot or a backup of that database onto this volume; to begin with an empty \
+         database, empty the sink's volume, which gives up what only it holds"
+    );
+    let others = Mismatch::OthersSink {
+        sink: "fork".to_owned(),
+        local: "db".to_owned(),
+    };
+    assert_eq!(
+        of(Some(base("17", Some("fork"))), None),
+        Err(others.clone())
+    );
+    let of_fork = Holding {
+        instance_id: Some("fork".to_owned()),
+        ..sink(4 * SIZE)
+    };
+    assert_eq!(of(None, Some(of_fork)), Err(others));
+    let mixed = of(Some(base("18", Some("db"))), wal());
+    assert!(
+        matches!(mixed, Err(Mismatch::BaseOfAnother { .. })),
+        "{mixed:?}"
     );
 }

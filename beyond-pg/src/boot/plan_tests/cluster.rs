@@ -92,3 +92,44 @@ fn what_lies_in_a_half_made_cluster_counts_for_nothing() {
     assert!(!made(layout.major_dir()));
     assert!(steps.contains(&DiskStep::Stamp("db-1".into())));
 }
+
+/// The sink is asked before initdb: a cluster that took the place of a lost one would never be let near
+/// the WAL of that.
+#[test]
+fn a_sink_is_asked_for_a_cluster_where_there_is_none_and_what_it_has_is_not_made_anew() {
+    let with_sink = settings(&[
+        ("BEYOND_PG_WAL_SINK", "sink:5434"),
+        ("BEYOND_PG_REPLICATION_PASSWORD", "secret"),
+    ]);
+    let asks = |settings: &Settings, facts: &Facts| {
+        boot_with(settings, |boot| boot.asks_for_cluster(facts))
+    };
+    assert!(asks(&with_sink, &fresh()));
+    assert!(!asks(&with_sink, &booted()));
+    assert!(!asks(&settings(&[]), &fresh()));
+    let refused = Facts {
+        wal_dir: WalDir::Filled,
+        ..fresh()
+    };
+    assert!(!asks(&with_sink, &refused));
+
+    let has_one = Facts {
+        base: Some(wire::sink::Base {
+            system_id: "17".into(),
+            instance_id: Some("db-1".into()),
+            redo_lsn: wire::lsn::Lsn::new(0x0200_0028),
+            bytes: 1,
+            sha256: String::new(),
+        }),
+        ..fresh()
+    };
+    let plan = plan_with(&with_sink, &has_one).unwrap();
+    let steps: Vec<String> = plan.disk.iter().map(ToString::to_string).collect();
+    let position = |words: &str| steps.iter().position(|step| step == words);
+    let taken = position("fetch the cluster from the sink sink:5434, as of 0/2000028");
+    assert!(
+        taken.unwrap() < position("move pg_wal out of PGDATA").unwrap(),
+        "{steps:?}"
+    );
+    assert_eq!(position("initdb"), None);
+}

@@ -102,6 +102,7 @@ fn fresh() -> Facts {
             ("pg_cron".into(), "1.6".into()),
         ]
         .into(),
+        base: None,
         hooks: Vec::new(),
     }
 }
@@ -136,14 +137,17 @@ fn serving_our_own() -> TlsFacts {
 }
 
 fn plan_with(settings: &Settings, facts: &Facts) -> Result<Plan, Refusal> {
-    Boot {
+    boot_with(settings, |boot| boot.plan(facts))
+}
+
+fn boot_with<T>(settings: &Settings, ask: impl FnOnce(&Boot<'_>) -> T) -> T {
+    ask(&Boot {
         settings,
         machine: &MACHINE,
         manifest: &Manifest::parse(MANIFEST).unwrap(),
         layout: &Layout::new("/"),
         holds_volume: true,
-    }
-    .plan(facts)
+    })
 }
 
 fn plan(facts: &Facts) -> Result<Plan, Refusal> {

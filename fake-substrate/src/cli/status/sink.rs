@@ -45,11 +45,37 @@ impl SinkLine {
 
 impl fmt::Display for SinkLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let at = self.lsn.map_or("unknown".to_owned(), |lsn| lsn.to_string());
-        match &self.role {
-            Role::HoldsWalOf(Some(primary)) => write!(f, "holds the WAL of {primary} up to {at}"),
-            Role::HoldsWalOf(None) => write!(f, "waits to be told whose WAL it shall hold"),
-            Role::HasSink(sink) => write!(f, "is at {at}; its WAL is held by {sink}"),
+        match (&self.role, self.lsn) {
+            (Role::HoldsWalOf(Some(primary)), Some(at)) => {
+                write!(f, "holds the WAL of {primary} up to {at}")
+            }
+            (Role::HoldsWalOf(Some(primary)), None) => write!(f, "holds the WAL of {primary}"),
+            (Role::HoldsWalOf(None), _) => write!(f, "waits to be told whose WAL it shall hold"),
+            (Role::HasSink(sink), Some(at)) => write!(f, "is at {at}; its WAL is held by {sink}"),
+            (Role::HasSink(sink), None) => write!(f, "its WAL is held by {sink}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_that_is_not_known_is_not_told() {
+        let said = |role, lsn| SinkLine { role, lsn }.to_string();
+        let holds = || Role::HoldsWalOf(Some("host=db port=5433".to_owned()));
+        let at = Some(Lsn::new(0x0300_0028));
+        assert_eq!(
+            said(holds(), at),
+            "holds the WAL of host=db port=5433 up to 0/3000028"
+        );
+        assert_eq!(said(holds(), None), "holds the WAL of host=db port=5433");
+        let has = || Role::HasSink("sink:5434".to_owned());
+        assert_eq!(
+            said(has(), at),
+            "is at 0/3000028; its WAL is held by sink:5434"
+        );
+        assert_eq!(said(has(), None), "its WAL is held by sink:5434");
     }
 }

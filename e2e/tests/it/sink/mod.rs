@@ -1,5 +1,8 @@
 //! A second copy of the WAL (contract 10, B-006a): no acknowledged commit is lost with the host.
 
+mod trouble;
+mod young;
+
 use anyhow::{Result, ensure};
 use e2e::{Door, Outcome, Vm, scenario};
 
@@ -105,7 +108,7 @@ async fn a_sink_that_is_another_databases_or_has_diverged_is_refused() -> Outcom
         other
             .ended()
             .await?
-            .must_have_said("the sink holds the WAL of another cluster")
+            .must_have_said("this volume holds no cluster, and the sink holds one of instance")
             .await?;
 
         db.sql("CREATE TABLE t (n int)").await?;
@@ -120,8 +123,18 @@ async fn a_sink_that_is_another_databases_or_has_diverged_is_refused() -> Outcom
         db.expect_log("started without asking the WAL sink").await?;
         db.sql("SET synchronous_commit = local; INSERT INTO t VALUES (2), (3)")
             .await?;
-        let db = db.stop().await?;
+        // On the same timeline and past the sink's end: nothing but the bytes tells the two apart.
+        db.sql("SET synchronous_commit = local; INSERT INTO t SELECT generate_series(1, 50000)")
+            .await?;
         let sink = sink.boot_sink().await?;
+        let received = sink.wal_here().await?;
+        sink.is_degraded_by("the primary's WAL is not what this sink acknowledged")
+            .await?;
+        ensure!(
+            sink.wal_here().await? == received,
+            "the sink wrote over what it had"
+        );
+        let db = db.stop().await?;
         db.set_metadata("BEYOND_PG_WAL_SINK_POLICY", "required")
             .await?;
         let db = db.start().await?.ended().await?;
