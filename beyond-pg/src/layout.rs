@@ -5,6 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::backup::fetch::FETCHED;
+
 use crate::hooks::Stage;
 
 /// The one major version this image carries (B-001). A PGDATA of another one is refused.
@@ -63,6 +65,11 @@ impl Layout {
         self.major_dir().join("main.initdb")
     }
 
+    /// Where a backup is unpacked before one rename makes it PGDATA.
+    pub(crate) fn backup_staging(&self) -> PathBuf {
+        self.major_dir().join("main.backup")
+    }
+
     /// The layered configuration (F-001, F-002).
     pub(crate) fn confd(&self) -> PathBuf {
         self.pgdata().join("conf.d")
@@ -106,6 +113,11 @@ impl Layout {
     /// The restore that this volume has behind it.
     pub(crate) fn restored(&self) -> PathBuf {
         self.beyond_dir().join("restored.json")
+    }
+
+    /// The backup that this volume was made from, until it is recovered.
+    pub(crate) fn fetched(&self) -> PathBuf {
+        self.beyond_dir().join(FETCHED)
     }
 
     /// Makes Postgres replay the WAL behind a clean shutdown, on the same timeline.

@@ -89,7 +89,11 @@ pub(crate) async fn push(
 }
 
 /// Makes the place this cluster's, or sees that it is. Of several that come at once, one wins.
-async fn claim(store: &impl Store, place: &Place, system_id: u64) -> Result<(), PushError> {
+pub(crate) async fn claim(
+    store: &impl Store,
+    place: &Place,
+    system_id: u64,
+) -> Result<(), PushError> {
     let key = place.cluster();
     let mut there = store.get(&key).await?;
     if there.is_none() {

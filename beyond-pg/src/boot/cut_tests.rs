@@ -105,6 +105,7 @@ impl Volume {
             layout: &self.layout,
             owners: Volume::owners(),
             now: NOW,
+            restore: None,
         };
         for step in self.plan().disk.iter().take(steps) {
             disk.apply(step).await.unwrap();
@@ -168,6 +169,7 @@ async fn an_initdb_that_dies_halfway_leaves_no_cluster_and_the_next_boot_makes_o
         layout: &volume.layout,
         owners: Volume::owners(),
         now: NOW,
+        restore: None,
     };
     let mut failed = false;
     for step in volume.plan().disk {

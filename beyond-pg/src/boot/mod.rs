@@ -200,12 +200,31 @@ impl Observed {
             })
     }
 
-    fn disk<'a>(&self, layout: &'a Layout) -> Disk<'a> {
+    fn disk<'a>(&'a self, layout: &'a Layout) -> Disk<'a> {
         Disk {
             layout,
             owners: self.owners,
             now: self.now,
+            restore: self.settings.restore.as_ref(),
         }
+    }
+
+    /// Fills a volume without a cluster with a backup, if that is asked for, and looks again: all else is planned
+    /// from what is there then.
+    pub(crate) async fn fetch(
+        &mut self,
+        layout: &Layout,
+        document: &Metadata,
+        stop: StopAfter,
+    ) -> Result<(), BootError> {
+        let plan = self.plan(layout)?;
+        if !plan.disk.contains(&DiskStep::FetchBackup) {
+            return Ok(());
+        }
+        let mut journal = self.journal(document, &plan, stop);
+        self.apply(layout, &plan, &mut journal).await?;
+        self.facts = facts::observe(layout, &self.manifest, self.owners, self.now)?;
+        Ok(())
     }
 
     /// A journal for this plan, with what is known before the first step.

@@ -11,7 +11,7 @@ use crate::hooks::{HookError, Stage};
 use crate::postgres::ensure::MAINTENANCE_DATABASE;
 use crate::postgres::session::{Session, SessionError};
 use crate::rpc::desk::{Concern, Desk, Told};
-use crate::rpc::{archiver, health, lsn, objections, policy};
+use crate::rpc::{archiver, backup, health, lsn, objections, policy};
 use crate::supervise::chain;
 
 /// How long a stop waits for its first checkpoint: it has one of its own, within its own budget.
@@ -44,9 +44,10 @@ pub(super) async fn carry_out(desk: &Desk, told: &Told, command: &Command) -> Re
         Command::Reload => reload(desk, told).await,
         Command::PrepareFork => prepare_fork(desk, told).await,
         Command::ArchiveNow => archiver::archive_now(desk, told).await,
+        Command::Backup => backup::backup(desk, told).await,
         Command::Shutdown => Ok(shutdown(desk, told).await),
         // `policy` has refused them; the answer is its own all the same.
-        Command::Backup | Command::Promote | Command::SetSyncStandbys { .. } => {
+        Command::Promote | Command::SetSyncStandbys { .. } => {
             let never = policy::Verdict::NotBuilt;
             let words = policy::refusal(command.name(), told.lifecycle, never);
             Ok(Response::refused(words.unwrap_or_default()))

@@ -11,6 +11,7 @@ use wire::rpc::{self, Lifecycle, Map};
 use crate::fx::clock;
 use crate::hooks::Hooks;
 use crate::layout::Layout;
+use crate::rpc::backup::BackupTold;
 use crate::settings::{Archive, Role, Settings};
 use crate::supervise::Server;
 
@@ -28,6 +29,8 @@ pub(crate) struct Desk {
     pub(super) look: Semaphore,
     /// Whose turn it is to make Postgres do something that takes a while.
     pub(super) work: Semaphore,
+    /// The place of the one backup that is taken at a time.
+    pub(super) backup: Arc<Semaphore>,
 }
 
 /// What the supervisor has told.
@@ -45,6 +48,7 @@ pub(super) struct Told {
     pub(super) archive_target: Option<String>,
     /// Why the last file was not archived.
     pub(super) archive_error: Option<String>,
+    pub(super) backup: BackupTold,
     /// Who has to hold a commit.
     pub(super) sync_names: Option<String>,
     /// It runs no Postgres.
@@ -92,6 +96,7 @@ impl Desk {
             hooks: None,
             archive_target: None,
             archive_error: None,
+            backup: BackupTold::default(),
             sync_names: None,
             is_sink: false,
         };
@@ -102,6 +107,7 @@ impl Desk {
             reload: Notify::new(),
             look: Semaphore::new(1),
             work: Semaphore::new(1),
+            backup: Arc::new(Semaphore::new(1)),
         })
     }
 

@@ -20,27 +20,29 @@ pub(crate) fn verdict(command: CommandName, state: Lifecycle) -> Verdict {
     match (command, state) {
         // The machine's truth is told in every state, and a stop may come at any time.
         (C::Capabilities | C::Health | C::Shutdown, _) => Verdict::Do,
-        (C::Backup | C::Promote | C::SetSyncStandbys, _) => Verdict::NotBuilt,
+        (C::Promote | C::SetSyncStandbys, _) => Verdict::NotBuilt,
 
-        (C::Checkpoint | C::Reload | C::PrepareFork | C::ArchiveNow, L::Booting) => {
+        (C::Checkpoint | C::Reload | C::Backup | C::PrepareFork | C::ArchiveNow, L::Booting) => {
             Verdict::NotNow("no server runs yet")
         }
         (C::Reload, L::Starting) => {
             Verdict::NotNow("the servers read their configuration as they start")
         }
-        (C::Checkpoint | C::PrepareFork | C::ArchiveNow, L::Starting) => {
+        (C::Checkpoint | C::Backup | C::PrepareFork | C::ArchiveNow, L::Starting) => {
             Verdict::NotNow("no client has got in yet")
         }
 
-        (C::Checkpoint | C::Reload | C::PrepareFork | C::ArchiveNow, L::Ready) => Verdict::Do,
+        (C::Checkpoint | C::Reload | C::Backup | C::PrepareFork | C::ArchiveNow, L::Ready) => {
+            Verdict::Do
+        }
 
         // It may be the pooler alone that is down; when it is Postgres, asking it says so.
-        (C::Checkpoint | C::Reload | C::ArchiveNow, L::Restarting) => Verdict::Do,
+        (C::Checkpoint | C::Reload | C::Backup | C::ArchiveNow, L::Restarting) => Verdict::Do,
         (C::PrepareFork, L::Restarting) => {
             Verdict::NotNow("a fork would inherit what made a server end")
         }
 
-        (C::Checkpoint | C::Reload | C::PrepareFork | C::ArchiveNow, L::Stopping) => {
+        (C::Checkpoint | C::Reload | C::Backup | C::PrepareFork | C::ArchiveNow, L::Stopping) => {
             Verdict::NotNow("its last checkpoint is on the way")
         }
     }

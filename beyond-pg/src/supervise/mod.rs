@@ -114,6 +114,8 @@ async fn live(layout: &Layout, options: Options, link: &Link) -> Result<End, Sup
     }
     let hooks = Hooks::new(layout, &settings, options.hook_deadline);
     let lent = Loan::of(&settings);
+    // Whoever fetches a backup during the boot asks for its keys.
+    let early = settings.restore_from.is_some();
     desk.tell_settings(&settings, hooks.clone());
     if let Role::Sink {
         primary,
@@ -124,12 +126,17 @@ async fn live(layout: &Layout, options: Options, link: &Link) -> Result<End, Sup
         sink.live(link, signals.stop()).await;
         return Ok(End::Clean);
     }
+    if early {
+        loan::open(&desk, layout, lent.clone());
+    }
     let booting = boot_disk(layout, settings, &document, hooks, options.stop_after);
     let errands = tokio::select! {
         () = signals.stop() => return Ok(stopped_early()),
         booted = booting => booted?,
     };
-    loan::open(&desk, layout, lent);
+    if !early {
+        loan::open(&desk, layout, lent);
+    }
     // A neighbour has answered long before this; nobody waits for one that is not there.
     link.first_dial().await;
     desk.tell(Lifecycle::Starting);
@@ -160,12 +167,13 @@ async fn boot_disk<'a>(
     hooks: Hooks,
     stop_after: StopAfter,
 ) -> Result<Errands<'a>, BootError> {
-    let observed = boot::observe(layout, settings)?;
+    let mut observed = boot::observe(layout, settings)?;
     if observed.lock.is_none() {
         return Err(BootError::VolumeHeld {
             path: layout.volume(),
         });
     }
+    observed.fetch(layout, document, stop_after).await?;
     let plan = observed.plan(layout)?;
     let mut journal = observed.journal(document, &plan, stop_after);
     observed.apply(layout, &plan, &mut journal).await?;

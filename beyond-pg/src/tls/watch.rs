@@ -104,6 +104,7 @@ impl<'a> Watch<'a> {
             layout: self.layout,
             owners: self.owners,
             now,
+            restore: None,
         };
         for step in plan::certificate(self.layout, facts, &conf) {
             tracing::info!("certificate: {step}");

@@ -6,8 +6,8 @@ use serde_json::Value;
 use wire::lsn::Lsn;
 use wire::rpc::schema::{self, Field, Kind};
 use wire::rpc::{
-    Archive, Command, CommandName, CommandRow, Configuration, Disk, Health, Lifecycle, Request,
-    Response, Server, Standby, Versions, Wal,
+    Archive, Backup, Command, CommandName, CommandRow, Configuration, Disk, Health, Lifecycle,
+    Request, Response, Server, Standby, Versions, Wal,
 };
 
 /// Every command once. The match makes a new one appear here.
@@ -63,6 +63,15 @@ fn full_health() -> Health {
             redo_lsn: LSN,
             checkpoint_at: Some(1),
         },
+        backup: Backup {
+            name: Some(text()),
+            since: Some(1),
+            bytes: Some(1),
+            last_name: Some(text()),
+            last_at: Some(1),
+            last_lsn: LSN,
+            last_error: Some(text()),
+        },
         archive: Archive {
             by: Some(text()),
             target: Some(text()),
@@ -109,6 +118,7 @@ fn full_answer() -> Response {
         lsn: LSN,
         flush_lsn: LSN,
         segment: Some(text()),
+        backup: Some(text()),
         objections: vec![text()],
         commands: Some(vec![text()]),
         health: Some(full_health()),

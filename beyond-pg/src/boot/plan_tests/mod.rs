@@ -86,6 +86,7 @@ fn fresh() -> Facts {
         volume: filled(10),
         fork: None,
         restored: None,
+        fetched: false,
         forked: false,
         preload: vec!["pg_stat_statements".into(), "pg_cron".into()],
         extensions: [

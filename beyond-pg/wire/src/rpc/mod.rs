@@ -21,7 +21,9 @@ use serde::{Deserialize, Serialize};
 use crate::lsn::Lsn;
 use crate::message_pack::{self, MessagePackError};
 
-pub use health::{Archive, Configuration, Disk, Health, Map, Server, Standby, Versions, Wal};
+pub use health::{
+    Archive, Backup, Configuration, Disk, Health, Map, Server, Standby, Versions, Wal,
+};
 pub use lifecycle::Lifecycle;
 pub use schema::CommandRow;
 
@@ -96,6 +98,8 @@ pub struct Response {
     pub flush_lsn: Option<Lsn>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub segment: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub objections: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
