@@ -45,7 +45,7 @@ pub(crate) enum TakeError {
     #[error(
         "the stream of pg_basebackup is no whole backup: {0}\nHINT: ask again; it says so each time: look at the volume with pg_amcheck"
     )]
-    NotWhole(#[from] Finding),
+    NotWhole(Finding),
     #[error(
         "{segment} is not in the archive, and the backup is none without it\n\
          HINT: somebody removes what is archived; ask again"
@@ -69,6 +69,12 @@ pub(crate) enum TakeError {
     Account(#[from] AccountError),
     #[error(transparent)]
     ControlData(#[from] ControlDataError),
+}
+
+impl From<Finding> for TakeError {
+    fn from(finding: Finding) -> TakeError {
+        TakeError::NotWhole(finding)
+    }
 }
 
 /// What is to be backed up, and where to.

@@ -243,9 +243,11 @@ fn entry(header: &[u8]) -> Result<Entry, TarError> {
             return Err(TarError::Kind { path, kind });
         }
     };
+    // Postgres calls the folders within pg_wal `./pg_wal/…`, and all else by its plain path.
+    let plain = name.strip_prefix(b"./").unwrap_or(&name);
     let plain = match kind {
-        b'5' => name.strip_suffix(b"/").unwrap_or(&name),
-        _ => &name,
+        b'5' => plain.strip_suffix(b"/").unwrap_or(plain),
+        _ => plain,
     };
     let path = EntryPath::parse(plain).ok_or_else(|| TarError::Path(words()))?;
     let mode = number(&header[MODE]).ok_or(TarError::Number("mode"))?;
@@ -399,6 +401,7 @@ mod tests {
             &stream(&[
                 ("base/", b""),
                 ("base/1/1259", &[7; 1000]),
+                ("./pg_wal/archive_status/", b""),
                 ("empty", b""),
                 ("block", &[1; 512]),
             ]),
@@ -418,6 +421,7 @@ mod tests {
             [
                 ("base".to_owned(), Kind::Folder, 0, true),
                 ("base/1/1259".to_owned(), file(1000), 1000, true),
+                ("pg_wal/archive_status".to_owned(), Kind::Folder, 0, true),
                 ("empty".to_owned(), file(0), 0, true),
                 ("block".to_owned(), file(512), 512, true),
             ]
@@ -433,7 +437,9 @@ mod tests {
             "../x",
             "base/../../x",
             "base//x",
-            "./x",
+            "./",
+            "././x",
+            ".//x",
             "",
             "base/./x",
         ] {

@@ -28,6 +28,10 @@ pub(crate) enum CliError {
         "{what} is not built yet: beyond-pg refuses to boot that way\nHINT: leave {option} out for now"
     )]
     NotBuiltYet { what: String, option: &'static str },
+    #[error(
+        "machine {0} has no archive to restore from\nHINT: set BEYOND_PG_ARCHIVE_TARGET; `fake-substrate rpc {0} backup` then takes a backup"
+    )]
+    NoArchive(MachineName),
     #[error(transparent)]
     Name(#[from] InvalidName),
     #[error(

@@ -3,6 +3,8 @@
 //!
 //! The only file of this crate that spells the guest's keys; what concerns sinks is in [`sink`].
 
+#[path = "metadata_restore.rs"]
+pub mod restore;
 #[path = "metadata_sink.rs"]
 pub mod sink;
 
