@@ -230,7 +230,7 @@ pub(crate) async fn fetch(loan: &Loan, folder: &Path) -> Result<Record, FetchErr
         .find(from.backup.as_deref(), loan.restore.as_ref())
         .await?;
     let found = record.postgres / 10_000;
-    if found != u32::from(MAJOR) {
+    if found != MAJOR {
         let name = record.name.clone();
         return Err(FetchError::OtherMajor { name, found });
     }

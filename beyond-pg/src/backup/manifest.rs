@@ -187,7 +187,7 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod forge {
-    use super::*;
+    use super::object;
 
     /// The manifest of these files, as Postgres lays it out.
     pub(crate) fn manifest(files: &[(&str, &[u8])]) -> Vec<u8> {

@@ -308,7 +308,9 @@ fn number(field: &[u8]) -> Option<u64> {
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod forge {
-    use super::*;
+    use super::{
+        BLOCK, CHECKSUM, Entry, KIND, MAGIC, MODE, NAME, Reader, SIZE, TarError, Visit, checksum,
+    };
 
     /// A header as Postgres writes it.
     pub(crate) fn header(name: &str, kind: u8, bytes: u64) -> Vec<u8> {
@@ -486,7 +488,7 @@ mod tests {
         for cut in 0..whole.len() {
             assert_eq!(read(&whole[..cut], &[]), Err(TarError::Torn), "{cut}");
         }
-        let mut padded = whole.clone();
+        let mut padded = whole;
         padded.resize(10_240, 0);
         read(&padded, &[]).unwrap();
         padded.push(1);
