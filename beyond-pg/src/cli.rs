@@ -1,5 +1,5 @@
 //! The command line: `supervisor | boot [--plan] | archive %p %f | restore %f %p |
-//! restore-window`.
+//! restore-window | backup NAME`.
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -55,6 +55,22 @@ pub(crate) enum Command {
         /// Segments under way at once.
         #[arg(long, value_name = "SEGMENTS", value_parser = clap::value_parser!(u8).range(1..=64))]
         at_once: u8,
+    },
+    /// Stream a base backup to the archive; PID 1 calls this (RPC `backup`) and reads the lines of JSON.
+    Backup {
+        /// What it shall be called.
+        name: String,
+        /// About how many bytes it will have, unpacked.
+        #[arg(long, default_value_t = 0)]
+        expected: u64,
+        /// `server_version_num`.
+        #[arg(long)]
+        postgres: u32,
+    },
+    /// Fill a folder with the backup that BEYOND_PG_RESTORE_FROM names; PID 1 calls this.
+    FetchBackup {
+        /// The folder, which is there and empty.
+        folder: PathBuf,
     },
     /// Print from where to where this volume can be restored. Reads; to be run as the OS user postgres.
     RestoreWindow {

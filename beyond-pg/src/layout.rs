@@ -5,6 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::backup::fetch::FETCHED;
+
 use crate::hooks::Stage;
 
 /// The one major version this image carries (B-001). A PGDATA of another one is refused.
@@ -66,6 +68,11 @@ impl Layout {
     /// The archive of a cluster that comes from a sink, while it is unpacked.
     pub(crate) fn fetched_base(&self) -> PathBuf {
         self.initdb_staging().join(Self::BASE_TAR)
+    }
+
+    /// Where a backup is unpacked before one rename makes it PGDATA.
+    pub(crate) fn backup_staging(&self) -> PathBuf {
+        self.major_dir().join("main.backup")
     }
 
     /// The layered configuration (F-001, F-002).
@@ -141,6 +148,11 @@ impl Layout {
     /// Kept while pg_rewind works on PGDATA, outside of it: pg_rewind replaces what is inside.
     pub(crate) fn rewind_journal(&self) -> PathBuf {
         self.major_dir().join("rewind.json")
+    }
+
+    /// The backup that this volume was made from, until it is recovered.
+    pub(crate) fn fetched(&self) -> PathBuf {
+        self.beyond_dir().join(FETCHED)
     }
 
     /// Makes Postgres replay the WAL behind a clean shutdown, on the same timeline.

@@ -3,6 +3,7 @@
 //! A library only so that the fuzz targets reach its parsers; the one way in is [`run`].
 
 mod archive;
+mod backup;
 mod boot;
 mod cli;
 mod conf;
@@ -34,6 +35,7 @@ mod wal;
 use std::process::ExitCode;
 
 use crate::archive::Restored;
+use crate::backup::Says;
 use crate::cli::{Cli, Command, Supervisor};
 use crate::layout::Layout;
 use crate::link::Link;
@@ -103,6 +105,23 @@ fn carry_out(layout: &Layout, command: &Command, logs: Logs) -> anyhow::Result<E
             runtime()?.block_on(archive::ahead::run(layout, usize::from(*at_once)))?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Backup {
+            name,
+            expected,
+            postgres,
+        } => {
+            let taking = backup::take::take(layout, name, *expected, *postgres, say);
+            let (said, code) = match runtime()?.block_on(taking) {
+                Ok(record) => (Says::Done(Box::new(record)), ExitCode::SUCCESS),
+                Err(error) => (Says::Failed(supervise::chain(&error)), ExitCode::FAILURE),
+            };
+            say(&said);
+            Ok(code)
+        }
+        Command::FetchBackup { folder } => {
+            runtime()?.block_on(archive::fetch_backup(layout, folder))?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::RestoreWindow { json } => {
             let window = runtime()?.block_on(archive::restore_window(layout))?;
             print(&match json {
@@ -122,6 +141,15 @@ fn carry_out(layout: &Layout, command: &Command, logs: Logs) -> anyhow::Result<E
                 }
             })
         }
+    }
+}
+
+/// To whoever started this process, who may be gone.
+fn say(said: &Says) {
+    use std::io::Write as _;
+    let told = serde_json::to_string(said).map(|line| writeln!(std::io::stdout(), "{line}"));
+    if let Err(error) | Ok(Err(error)) = told.map_err(std::io::Error::from) {
+        tracing::warn!("PID 1 does not learn how the backup is: {error}");
     }
 }
 

@@ -22,6 +22,14 @@ impl Spec {
         .metadata("AWS_ENDPOINT_URL", &s3.machine_endpoint)
     }
 
+    /// Its empty volume is filled with a backup of that instance.
+    pub fn restored_from(self, s3: &S3, instance: &str) -> Self {
+        self.archived(s3).metadata(
+            "BEYOND_PG_RESTORE_FROM",
+            &format!("s3://{}/{ARCHIVE}/{instance}", s3.bucket),
+        )
+    }
+
     /// Who its database is, instead of a name of its own.
     pub fn instance(self, id: &str) -> Self {
         self.metadata("BEYOND_INSTANCE_ID", id)

@@ -22,7 +22,7 @@ use crate::fx::{clock, fs};
 use crate::layout::Layout;
 use crate::metadata;
 use crate::rpc::Desk;
-use crate::settings::{Archive, S3Keys, S3Target, Secret, Settings};
+use crate::settings::{Archive, RestoreFrom, RestoreTarget, S3Keys, S3Target, Secret, Settings};
 use crate::sys::user::{self, Account};
 
 /// How long PID 1 looks for a newer document before it lends what it booted with.
@@ -47,6 +47,8 @@ enum Message {
 struct Lent {
     target: Option<LentTarget>,
     instance: Option<String>,
+    restore_from: Option<(LentTarget, Option<String>)>,
+    restore: Option<RestoreTarget>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -64,6 +66,9 @@ struct LentTarget {
 pub(crate) struct Loan {
     pub(crate) archive: Archive,
     pub(crate) instance: Option<String>,
+    /// What an empty volume is filled with, and how far it goes from there.
+    pub(crate) restore_from: Option<RestoreFrom>,
+    pub(crate) restore: Option<RestoreTarget>,
 }
 
 #[derive(Debug, Error)]
@@ -85,6 +90,8 @@ impl Loan {
         Loan {
             archive: settings.archive.clone(),
             instance: instance.map(|id| id.as_str().to_owned()),
+            restore_from: settings.restore_from.clone(),
+            restore: settings.restore.clone(),
         }
     }
 
@@ -103,7 +110,8 @@ impl Loan {
         match settings {
             Some((settings, _warnings)) => Loan {
                 archive: settings.archive,
-                instance: self.instance.clone(),
+                restore_from: settings.restore_from,
+                ..self.clone()
             },
             None => self.clone(),
         }
@@ -151,6 +159,10 @@ pub(crate) fn open(desk: &Arc<Desk>, layout: &Layout, loan: Loan) {
 
 fn listen(layout: &Layout) -> io::Result<UnixListener> {
     let path = layout.archive_socket();
+    // A backup is fetched before the boot makes its folders.
+    if !layout.run_dir().exists() {
+        fs::make_dir(&layout.run_dir(), 0o755, Account::root()).map_err(io::Error::other)?;
+    }
     fs::remove_if_present(&path).map_err(io::Error::other)?;
     let listener = UnixListener::bind(&path)?;
     // Who may ask is decided by who asks.
@@ -204,8 +216,8 @@ async fn answer(stream: UnixStream, desk: &Desk, loan: &Loan) -> io::Result<()> 
     }
 }
 
-impl From<Loan> for Lent {
-    fn from(loan: Loan) -> Lent {
+impl From<S3Target> for LentTarget {
+    fn from(target: S3Target) -> LentTarget {
         let keys = |keys: S3Keys| {
             let token = keys.session_token.map(|token| token.expose().to_owned());
             (
@@ -214,41 +226,62 @@ impl From<Loan> for Lent {
                 token,
             )
         };
+        LentTarget {
+            bucket: target.bucket,
+            prefix: target.prefix,
+            region: target.region,
+            endpoint: target.endpoint,
+            keys: target.keys.map(keys),
+        }
+    }
+}
+
+impl From<LentTarget> for S3Target {
+    fn from(target: LentTarget) -> S3Target {
+        let keys = |(id, secret, token): (String, String, Option<String>)| S3Keys {
+            access_key_id: id,
+            secret_access_key: Secret::new(secret),
+            session_token: token.map(Secret::new),
+        };
+        S3Target {
+            bucket: target.bucket,
+            prefix: target.prefix,
+            region: target.region,
+            endpoint: target.endpoint,
+            keys: target.keys.map(keys),
+        }
+    }
+}
+
+impl From<Loan> for Lent {
+    fn from(loan: Loan) -> Lent {
+        let from = |from: RestoreFrom| (from.archive.into(), from.backup);
         Lent {
             target: match loan.archive {
                 Archive::Off => None,
-                Archive::S3(target) => Some(LentTarget {
-                    bucket: target.bucket,
-                    prefix: target.prefix,
-                    region: target.region,
-                    endpoint: target.endpoint,
-                    keys: target.keys.map(keys),
-                }),
+                Archive::S3(target) => Some(target.into()),
             },
             instance: loan.instance,
+            restore_from: loan.restore_from.map(from),
+            restore: loan.restore,
         }
     }
 }
 
 impl From<Lent> for Loan {
     fn from(lent: Lent) -> Loan {
-        let keys = |(id, secret, token): (String, String, Option<String>)| S3Keys {
-            access_key_id: id,
-            secret_access_key: Secret::new(secret),
-            session_token: token.map(Secret::new),
+        let from = |(archive, backup): (LentTarget, _)| RestoreFrom {
+            archive: archive.into(),
+            backup,
         };
         Loan {
             archive: match lent.target {
                 None => Archive::Off,
-                Some(target) => Archive::S3(S3Target {
-                    bucket: target.bucket,
-                    prefix: target.prefix,
-                    region: target.region,
-                    endpoint: target.endpoint,
-                    keys: target.keys.map(keys),
-                }),
+                Some(target) => Archive::S3(target.into()),
             },
             instance: lent.instance,
+            restore_from: lent.restore_from.map(from),
+            restore: lent.restore,
         }
     }
 }
@@ -259,19 +292,25 @@ mod tests {
 
     #[test]
     fn what_is_lent_arrives_as_it_was() {
-        let loan = Loan {
-            archive: Archive::S3(S3Target {
-                bucket: "bucket".into(),
-                prefix: "a/b".into(),
-                region: Some("eu-west-1".into()),
-                endpoint: None,
-                keys: Some(S3Keys {
-                    access_key_id: "id".into(),
-                    secret_access_key: Secret::new("hush"),
-                    session_token: Some(Secret::new("token")),
-                }),
+        let target = S3Target {
+            bucket: "bucket".into(),
+            prefix: "a/b".into(),
+            region: Some("eu-west-1".into()),
+            endpoint: None,
+            keys: Some(S3Keys {
+                access_key_id: "id".into(),
+                secret_access_key: Secret::new("hush"),
+                session_token: Some(Secret::new("token")),
             }),
+        };
+        let loan = Loan {
+            archive: Archive::S3(target.clone()),
             instance: Some("i-1".into()),
+            restore_from: Some(RestoreFrom {
+                archive: target,
+                backup: Some("20260131T120000Z".into()),
+            }),
+            restore: Some(RestoreTarget::Lsn("0/1".into())),
         };
         let text = serde_json::to_string(&Lent::from(loan.clone())).unwrap();
         assert_eq!(

@@ -14,6 +14,7 @@ pub(crate) mod object;
 pub(crate) mod place;
 pub(crate) mod push;
 pub(crate) mod s3;
+mod s3_parts;
 pub(crate) mod store;
 pub(crate) mod unarchived;
 pub(crate) mod window;
@@ -33,6 +34,9 @@ use crate::archive::s3::S3;
 use crate::archive::store::{Store as _, StoreError};
 use crate::archive::unarchived::UnarchivedError;
 use crate::archive::window::{Archived, Window};
+use crate::backup;
+use crate::backup::fetch::Source;
+use crate::backup::record::Record;
 use crate::fx::exec::ExecError;
 use crate::fx::fs::{self, FsError};
 use crate::layout::Layout;
@@ -69,6 +73,8 @@ pub(crate) enum ArchiveError {
     Push(#[from] PushError),
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    #[error(transparent)]
+    FetchBackup(#[from] Box<backup::fetch::FetchError>),
     #[error(transparent)]
     Unarchived(#[from] UnarchivedError),
     #[error(transparent)]
@@ -157,11 +163,8 @@ pub(crate) async fn restore(
     }
     let file = WalFile::parse(name).ok_or_else(|| ArchiveError::Name(name.to_owned()))?;
     let loan = Loan::ask(layout).await?;
-    let Archive::S3(target) = &loan.archive else {
-        return Err(ArchiveError::NoTarget);
-    };
-    let place = source(layout, target, &loan);
-    match fetch::fetch(&S3::new(target), &place, &file).await? {
+    let (store, place) = source(layout, &loan)?;
+    match fetch::fetch(&store, &place, &file).await? {
         None => Ok(Restored::Absent),
         Some(content) => {
             let path = layout.pgdata().join(path);
@@ -171,17 +174,25 @@ pub(crate) async fn restore(
     }
 }
 
-/// From where to where this volume can be restored.
+/// From where to where this volume can be restored, or what a backup would make of it.
 pub(crate) async fn restore_window(layout: &Layout) -> Result<Window, ArchiveError> {
     let loan = Loan::ask(layout).await?;
-    let Archive::S3(target) = &loan.archive else {
-        return Err(ArchiveError::NoTarget);
+    let (store, place) = source(layout, &loan)?;
+    let from = match fetched(layout) {
+        Some(record) => record.local(),
+        None if is_empty(layout) => {
+            let from = loan.restore_from.as_ref().ok_or(ArchiveError::NoTarget)?;
+            let name = from.backup.as_deref();
+            let found = Source::of(from).find(name, loan.restore.as_ref()).await;
+            found.map_err(Box::new)?.local()
+        }
+        None => {
+            let account = user::postgres()?;
+            let text = cluster::controldata(layout, account).run().await?;
+            local::read(layout, account, &ControlData::parse(&text)?).await?
+        }
     };
-    let account = user::postgres()?;
-    let text = cluster::controldata(layout, account).run().await?;
-    let local = local::read(layout, account, &ControlData::parse(&text)?).await?;
-    let place = source(layout, target, &loan);
-    let entries = S3::new(target).list(&place.files()).await?;
+    let entries = store.list(&place.files()).await?;
     let archived: Vec<Archived> = entries
         .into_iter()
         .filter_map(|entry| {
@@ -191,13 +202,41 @@ pub(crate) async fn restore_window(layout: &Layout) -> Result<Window, ArchiveErr
             })
         })
         .collect();
-    Ok(Window::new(local, &archived))
+    Ok(Window::new(from, &archived))
 }
 
-/// The archive that the WAL before now is in.
-pub(crate) fn source(layout: &Layout, target: &S3Target, loan: &Loan) -> Place {
+/// The archive that the WAL before now is in: that of the backup until it is recovered, else that of whoever
+/// the volume is stamped for.
+fn source(layout: &Layout, loan: &Loan) -> Result<(S3, Place), ArchiveError> {
+    let filled = is_empty(layout) || layout.fetched().exists();
+    if let Some(from) = loan.restore_from.as_ref().filter(|_| filled) {
+        let Source { store, place } = Source::of(from);
+        return Ok((store, place));
+    }
+    let Archive::S3(target) = &loan.archive else {
+        return Err(ArchiveError::NoTarget);
+    };
     let whose = stamp(layout).or_else(|| loan.instance.clone());
-    Place::new(&target.prefix, whose.as_deref())
+    let place = Place::new(&target.prefix, whose.as_deref());
+    Ok((S3::new(target), place))
+}
+
+/// There is no cluster.
+fn is_empty(layout: &Layout) -> bool {
+    !layout.pgdata().join("global/pg_control").exists()
+}
+
+/// The backup that this volume was made from, until it is recovered.
+fn fetched(layout: &Layout) -> Option<Record> {
+    let text = std::fs::read(layout.fetched()).ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
+/// `beyond-pg fetch-backup`: the folder becomes what a backup holds.
+pub(crate) async fn fetch_backup(layout: &Layout, folder: &Path) -> Result<(), ArchiveError> {
+    let loan = Loan::ask(layout).await?;
+    let fetched = backup::fetch::fetch(&loan, folder).await;
+    fetched.map(drop).map_err(|error| Box::new(error).into())
 }
 
 /// Whose volume this is.

@@ -44,6 +44,23 @@ impl Object {
         })
     }
 
+    /// A file as it is, for whoever looks at it with the storage's own tools.
+    pub(crate) fn unpacked(content: Vec<u8>, system_id: u64) -> Object {
+        Object {
+            label: Label::of(&content, system_id),
+            body: content,
+        }
+    }
+
+    /// The file of an object that was put [unpacked](Object::unpacked).
+    pub(crate) fn unpacked_content(&self) -> Result<&[u8], Damage> {
+        let (expected, found) = (self.label.sha256.clone(), digest(&self.body));
+        if expected != found {
+            return Err(Damage::Digest { expected, found });
+        }
+        Ok(&self.body)
+    }
+
     /// The file, which is what was packed or an error.
     pub(crate) fn content(&self) -> Result<Vec<u8>, Damage> {
         // A frame that lies about its size takes no more room than what the label allows.
@@ -71,13 +88,13 @@ impl Label {
     }
 }
 
-fn digest(content: &[u8]) -> String {
-    let digest = ring::digest::digest(&ring::digest::SHA256, content);
-    digest
-        .as_ref()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+/// SHA-256, in hex.
+pub(crate) fn digest(content: &[u8]) -> String {
+    hex(ring::digest::digest(&ring::digest::SHA256, content).as_ref())
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! ```text
 //! s3://bucket/prefix/INSTANCE/cluster.json      whose it is
 //! s3://bucket/prefix/INSTANCE/wal/NAME.lz4      segments, histories, backup labels
+//! s3://bucket/prefix/INSTANCE/backups/NAME/…    base backups (`backup`)
 //! ```
 //!
 //! A fork has the system id of its parent and begins with the parent's segments, so the instance is
@@ -23,6 +24,26 @@ pub(crate) struct Place {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Cluster {
     pub(crate) system_id: u64,
+}
+
+/// What a backup consists of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BackupPart {
+    /// The tar stream.
+    Base,
+    Manifest,
+    /// Put last: a backup that has it is whole.
+    Record,
+}
+
+impl BackupPart {
+    fn name(self) -> &'static str {
+        match self {
+            BackupPart::Base => "base.tar.lz4",
+            BackupPart::Manifest => "backup_manifest.lz4",
+            BackupPart::Record => "backup.json",
+        }
+    }
 }
 
 impl Place {
@@ -46,6 +67,22 @@ impl Place {
     /// What the keys of all files begin with.
     pub(crate) fn files(&self) -> String {
         format!("{}wal/", self.folder)
+    }
+
+    /// What the keys of all backups begin with.
+    pub(crate) fn backups(&self) -> String {
+        format!("{}backups/", self.folder)
+    }
+
+    /// One of the objects of a backup.
+    pub(crate) fn backup(&self, name: &str, part: BackupPart) -> String {
+        format!("{}{name}/{}", self.backups(), part.name())
+    }
+
+    /// The backup whose record this key is of.
+    pub(crate) fn backup_of(&self, key: &str) -> Option<String> {
+        let (name, part) = key.strip_prefix(&self.backups())?.split_once('/')?;
+        (part == BackupPart::Record.name()).then(|| name.to_owned())
     }
 
     /// The whole segment that this key is of.
@@ -81,5 +118,14 @@ mod tests {
             place.segment_of(&format!("a/i-1/wal/{name}.partial.lz4")),
             None
         );
+    }
+
+    #[test]
+    fn a_backup_is_known_by_its_record_alone() {
+        let place = Place::new("a", Some("i-1"));
+        let of = |part| place.backup_of(&place.backup("20260131T120000Z", part));
+        assert_eq!(of(BackupPart::Record).as_deref(), Some("20260131T120000Z"));
+        assert_eq!(of(BackupPart::Base), None);
+        assert_eq!(of(BackupPart::Manifest), None);
     }
 }

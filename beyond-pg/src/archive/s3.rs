@@ -35,8 +35,8 @@ const SYSTEM_ID: &str = "system-id";
 /// One bucket.
 #[derive(Debug)]
 pub(crate) struct S3 {
-    client: Client,
-    bucket: String,
+    pub(super) client: Client,
+    pub(super) bucket: String,
 }
 
 impl S3 {
@@ -72,13 +72,22 @@ impl S3 {
         }
     }
 
-    fn failed<E>(&self, tried: &'static str, key: &str, error: &SdkError<E>) -> StoreError
+    pub(super) fn url(&self, key: &str) -> String {
+        format!("s3://{}/{key}", self.bucket)
+    }
+
+    pub(super) fn failed<E>(
+        &self,
+        tried: &'static str,
+        key: &str,
+        error: &SdkError<E>,
+    ) -> StoreError
     where
         E: std::error::Error + ProvideErrorMetadata + 'static,
     {
         StoreError {
             tried,
-            url: format!("s3://{}/{key}", self.bucket),
+            url: self.url(key),
             words: words(error),
             why: why(error.code(), status(error)),
         }
@@ -91,7 +100,7 @@ impl S3 {
     ) -> Result<Label, StoreError> {
         label(metadata).ok_or_else(|| StoreError {
             tried: "reading the metadata of",
-            url: format!("s3://{}/{key}", self.bucket),
+            url: self.url(key),
             words: format!("it lacks one of {SHA256}, {BYTES} and {SYSTEM_ID}"),
             why: Why::Unlabelled,
         })
@@ -119,7 +128,7 @@ fn label(metadata: Option<&HashMap<String, String>>) -> Option<Label> {
     })
 }
 
-fn status<E>(error: &SdkError<E>) -> Option<u16> {
+pub(super) fn status<E>(error: &SdkError<E>) -> Option<u16> {
     error
         .raw_response()
         .map(|response| response.status().as_u16())
@@ -192,7 +201,7 @@ impl Store for S3 {
         let label = self.label(key, found.metadata())?;
         let body = found.body.collect().await.map_err(|error| StoreError {
             tried: "getting the body of",
-            url: format!("s3://{}/{key}", self.bucket),
+            url: self.url(key),
             words: DisplayErrorContext(error).to_string(),
             why: Why::Trouble,
         })?;

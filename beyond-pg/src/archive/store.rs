@@ -16,6 +16,30 @@ pub(crate) trait Store {
     async fn list(&self, prefix: &str) -> Result<Vec<Entry>, StoreError>;
 }
 
+/// Object storage, as far as a backup goes, which is too large for one request.
+pub(crate) trait Parts {
+    /// Begins an upload, whose object will be known by `token`; answers its id.
+    async fn begin(&self, key: &str, token: &str) -> Result<String, StoreError>;
+    /// Puts one part, of which the first is 1; answers what it is known by.
+    async fn part(&self, to: &Upload, number: i32, body: Vec<u8>) -> Result<String, StoreError>;
+    /// Makes an object of the parts, where there is none.
+    async fn complete(&self, upload: &Upload, parts: &[String]) -> Result<(), StoreError>;
+    async fn abort(&self, upload: &Upload) -> Result<(), StoreError>;
+    /// Uploads below `prefix` that were begun and have not ended.
+    async fn begun(&self, prefix: &str) -> Result<Vec<Upload>, StoreError>;
+    /// The token and the length of an object; `None`: there is none.
+    async fn token_of(&self, key: &str) -> Result<Option<(String, u64)>, StoreError>;
+    /// For what a backup has put that did not become whole, and for nothing else.
+    async fn remove(&self, key: &str) -> Result<(), StoreError>;
+}
+
+/// An upload that has begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Upload {
+    pub(crate) key: String,
+    pub(crate) id: String,
+}
+
 /// What came of a put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Put {
@@ -83,6 +107,115 @@ pub(crate) mod memory {
         pub(crate) refuses: Cell<u32>,
         pub(crate) refused_for: Cell<Option<Why>>,
         pub(crate) requests: Cell<u32>,
+        pub(crate) uploads: RefCell<BTreeMap<String, Uploading>>,
+        /// The answer to a completion is lost.
+        pub(crate) loses_completion: Cell<bool>,
+    }
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Uploading {
+        key: String,
+        token: String,
+        parts: BTreeMap<i32, Vec<u8>>,
+    }
+
+    impl Memory {
+        fn trouble(tried: &'static str, key: &str) -> StoreError {
+            StoreError {
+                tried,
+                url: format!("s3://bucket/{key}"),
+                words: "404 NoSuchUpload".to_owned(),
+                why: Why::Trouble,
+            }
+        }
+    }
+
+    impl Parts for Memory {
+        async fn begin(&self, key: &str, token: &str) -> Result<String, StoreError> {
+            self.asked("beginning the upload of", key)?;
+            let id = self.requests.get().to_string();
+            let uploading = Uploading {
+                key: key.to_owned(),
+                token: token.to_owned(),
+                parts: BTreeMap::new(),
+            };
+            self.uploads.borrow_mut().insert(id.clone(), uploading);
+            Ok(id)
+        }
+
+        async fn part(
+            &self,
+            to: &Upload,
+            number: i32,
+            body: Vec<u8>,
+        ) -> Result<String, StoreError> {
+            self.asked("putting a part of", &to.key)?;
+            let mut uploads = self.uploads.borrow_mut();
+            let uploading = uploads.get_mut(&to.id);
+            let uploading = uploading.ok_or_else(|| Self::trouble("putting a part of", &to.key))?;
+            uploading.parts.insert(number, body);
+            Ok(format!("part {number}"))
+        }
+
+        async fn complete(&self, upload: &Upload, parts: &[String]) -> Result<(), StoreError> {
+            self.asked("completing the upload of", &upload.key)?;
+            let trouble = || Self::trouble("completing the upload of", &upload.key);
+            let whole = self.uploads.borrow_mut().remove(&upload.id);
+            let Uploading {
+                key,
+                token,
+                parts: put,
+            } = whole.ok_or_else(trouble)?;
+            let named: Vec<String> = put.keys().map(|number| format!("part {number}")).collect();
+            if named != parts || self.objects.borrow().contains_key(&key) {
+                return Err(trouble());
+            }
+            let body: Vec<u8> = put.into_values().flatten().collect();
+            let label = Label {
+                sha256: token,
+                bytes: body.len() as u64,
+                system_id: 0,
+            };
+            self.objects
+                .borrow_mut()
+                .insert(key, Object { label, body });
+            match self.loses_completion.get() {
+                true => Err(trouble()),
+                false => Ok(()),
+            }
+        }
+
+        async fn abort(&self, upload: &Upload) -> Result<(), StoreError> {
+            self.asked("giving up the upload of", &upload.key)?;
+            self.uploads.borrow_mut().remove(&upload.id);
+            Ok(())
+        }
+
+        async fn begun(&self, prefix: &str) -> Result<Vec<Upload>, StoreError> {
+            self.asked("listing uploads below", prefix)?;
+            let uploads = self.uploads.borrow();
+            let begun = uploads
+                .iter()
+                .filter(|(_, one)| one.key.starts_with(prefix));
+            let upload = |(id, one): (&String, &Uploading)| Upload {
+                key: one.key.clone(),
+                id: id.clone(),
+            };
+            Ok(begun.map(upload).collect())
+        }
+
+        async fn token_of(&self, key: &str) -> Result<Option<(String, u64)>, StoreError> {
+            self.asked("looking at", key)?;
+            let objects = self.objects.borrow();
+            let label = objects.get(key).map(|object| &object.label);
+            Ok(label.map(|label| (label.sha256.clone(), label.bytes)))
+        }
+
+        async fn remove(&self, key: &str) -> Result<(), StoreError> {
+            self.asked("removing", key)?;
+            self.objects.borrow_mut().remove(key);
+            Ok(())
+        }
     }
 
     impl Memory {

@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use crate::archive::window::Window;
 use crate::boot::facts::Owners;
 use crate::boot::gap::base::{self, BaseError};
 use crate::boot::step::DiskStep;
@@ -14,6 +15,7 @@ use crate::postgres::controldata::{ControlData, ControlDataError};
 use crate::replication::marks;
 use crate::replication::seed::{SeedError, Seeding};
 use crate::replication::upstream::{STANDBY, Upstream};
+use crate::settings::RestoreTarget;
 use crate::tls::install::{self, InstallError};
 
 #[derive(Debug, Error)]
@@ -30,6 +32,8 @@ pub(crate) enum ApplyError {
     Seed(#[from] SeedError),
     #[error(transparent)]
     Base(#[from] BaseError),
+    #[error("no backup was fetched, and nothing was changed: {0}")]
+    Infeasible(String),
     #[error("packing the journal of a fork")]
     Journal(#[from] serde_json::Error),
 }
@@ -43,6 +47,8 @@ pub(crate) struct Disk<'a> {
     pub(crate) now: i64,
     /// Told why a step takes so long, and nothing when it does not any more.
     pub(crate) say: &'a dyn Fn(Option<String>),
+    /// How far a backup will have to be recovered.
+    pub(crate) restore: Option<&'a RestoreTarget>,
 }
 
 /// For whoever has nobody to tell: the log has it, too.
@@ -60,6 +66,7 @@ impl ApplyError {
             | ApplyError::Base(_)
             | ApplyError::ControlData(_)
             | ApplyError::Seed(_)
+            | ApplyError::Infeasible(_)
             | ApplyError::Journal(_) => false,
         }
     }
@@ -72,7 +79,7 @@ impl Disk<'_> {
             layout,
             owners,
             now,
-            say: _,
+            ..
         } = self;
         match step {
             // Repeatable: sets mode and owner of what is there.
@@ -82,9 +89,13 @@ impl Disk<'_> {
             // One rename; the target is a free name.
             DiskStep::SetAside { from, to } => fs::rename(from, to)?,
             // Repeatable: what is half removed is removed next time.
-            DiskStep::DiscardStaging => fs::remove_tree_if_present(&layout.initdb_staging())?,
+            DiskStep::DiscardStaging => {
+                fs::remove_tree_if_present(&layout.initdb_staging())?;
+                fs::remove_tree_if_present(&layout.backup_staging())?;
+            }
             DiskStep::InitDb => self.init_db().await?,
             DiskStep::TakeBase { sink, base } => base::take(layout, *owners, sink, base).await?,
+            DiskStep::FetchBackup => self.fetch_backup().await?,
             // One rename, onto nothing or an empty folder.
             DiskStep::MoveWal => fs::rename(&layout.pgdata().join("pg_wal"), &layout.wal())?,
             // One rename of a finished link.
@@ -185,6 +196,31 @@ impl Disk<'_> {
         fs::remove_tree_if_present(&staging)?;
         fs::make_dir(&staging, 0o700, owners.postgres)?;
         cluster::initdb(layout, owners.postgres).run().await?;
+        fs::sync_filesystem(&staging)?;
+        fs::rename(&staging, &layout.pgdata())?;
+        Ok(())
+    }
+
+    /// As with initdb, the rename publishes what is whole and on disk. What the backup is compared with stands
+    /// in `backup`, which a process of its own does, so that no S3 client is in PID 1.
+    async fn fetch_backup(&self) -> Result<(), ApplyError> {
+        let Disk { layout, owners, .. } = self;
+        if let Some(target) = self.restore {
+            let window = cluster::restore_window(layout, owners.postgres)
+                .run()
+                .await?;
+            let window: Window = serde_json::from_str(&window)?;
+            tracing::info!("a restore to {target}; the window: {window}");
+            if let Some(words) = window.objection(target) {
+                return Err(ApplyError::Infeasible(words));
+            }
+        }
+        let staging = layout.backup_staging();
+        fs::remove_tree_if_present(&staging)?;
+        fs::make_dir(&staging, 0o700, owners.postgres)?;
+        cluster::fetch_backup(layout, owners.postgres, &staging)
+            .run()
+            .await?;
         fs::sync_filesystem(&staging)?;
         fs::rename(&staging, &layout.pgdata())?;
         Ok(())

@@ -106,6 +106,7 @@ impl Volume {
             owners: Volume::owners(),
             now: NOW,
             say: &unheard,
+            restore: None,
         };
         for step in self.plan().disk.iter().take(steps) {
             disk.apply(step).await.unwrap();
@@ -170,6 +171,7 @@ async fn an_initdb_that_dies_halfway_leaves_no_cluster_and_the_next_boot_makes_o
         owners: Volume::owners(),
         now: NOW,
         say: &unheard,
+        restore: None,
     };
     let mut failed = false;
     for step in volume.plan().disk {

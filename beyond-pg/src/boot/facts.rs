@@ -30,6 +30,7 @@ use crate::tls::source::TlsFacts;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Facts {
     pub(crate) pgdata: Pgdata,
+    /// What an initdb or the fetching of a backup left that was cut.
     pub(crate) staging: bool,
     pub(crate) wal_link: WalLink,
     pub(crate) wal_dir: WalDir,
@@ -49,6 +50,8 @@ pub(crate) struct Facts {
     pub(crate) fork: Option<fork::Journal>,
     /// The restore that this volume has behind it.
     pub(crate) restored: Option<fork::Restored>,
+    /// The volume was made from a backup that is not recovered yet.
+    pub(crate) fetched: bool,
     /// The volume was a copy once.
     pub(crate) forked: bool,
     /// A base backup began and was not published.
@@ -169,7 +172,7 @@ pub(crate) fn observe(
 ) -> Result<Facts, FactsError> {
     Ok(Facts {
         pgdata: pgdata(layout)?,
-        staging: layout.initdb_staging().exists(),
+        staging: layout.initdb_staging().exists() || layout.backup_staging().exists(),
         wal_link: wal_link(layout)?,
         wal_dir: wal_dir(&layout.wal())?,
         postmaster_pid: layout.postmaster_pid().exists(),
@@ -185,6 +188,7 @@ pub(crate) fn observe(
         volume: disk::observe(layout)?,
         fork: read(&layout.fork_journal())?.and_then(|text| serde_json::from_str(&text).ok()),
         restored: read(&layout.restored())?.and_then(|text| serde_json::from_str(&text).ok()),
+        fetched: layout.fetched().exists(),
         forked: layout.forked_from().exists(),
         seeding: layout.seed_staging().exists(),
         rewind: read(&layout.rewind_journal())?

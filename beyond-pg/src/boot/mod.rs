@@ -295,13 +295,35 @@ impl Observed {
             })
     }
 
-    fn disk<'a>(&self, layout: &'a Layout, say: &'a dyn Fn(Option<String>)) -> Disk<'a> {
+    fn disk<'a>(&'a self, layout: &'a Layout, say: &'a dyn Fn(Option<String>)) -> Disk<'a> {
         Disk {
             layout,
             owners: self.owners,
             now: self.now,
             say,
+            restore: self.settings.restore.as_ref(),
         }
+    }
+
+    /// Fills a volume without a cluster with a backup, if that is asked for, and looks again: all else is planned
+    /// from what is there then.
+    pub(crate) async fn fetch(
+        &mut self,
+        layout: &Layout,
+        document: &Metadata,
+        stop: StopAfter,
+    ) -> Result<(), BootError> {
+        if self.settings.restore_from.is_none() {
+            return Ok(());
+        }
+        let plan = self.plan(layout)?;
+        if !plan.disk.contains(&DiskStep::FetchBackup) {
+            return Ok(());
+        }
+        let mut journal = self.journal(document, &plan, stop);
+        self.apply(layout, &plan, &mut journal, &unheard).await?;
+        self.facts = facts::observe(layout, &self.manifest, self.owners, self.now)?;
+        Ok(())
     }
 
     /// A journal for this plan, with what is known before the first step.

@@ -67,7 +67,7 @@ pub(crate) enum Refusal {
     Member(#[from] Objection),
     #[error(
         "a restore target is set and {pgdata} holds no cluster to restore. Nothing was changed.\n\
-         HINT: boot on a snapshot that is older than the target, or leave the target out to start an empty database"
+         HINT: boot on a snapshot that is older than the target, name an archive in BEYOND_PG_RESTORE_FROM, or leave the target out to start an empty database"
     )]
     NothingToRestore { pgdata: PathBuf },
     #[error(
@@ -82,6 +82,7 @@ impl Boot<'_> {
         self.check_standing(facts)?;
         self.check_restore(facts)?;
         let (making, wal) = self.cluster(facts)?;
+        let fetches = making.contains(&DiskStep::FetchBackup);
         let layout = self.layout;
         let missing: Vec<DiskStep> = wanted_dirs(layout)
             .into_iter()
@@ -95,6 +96,17 @@ impl Boot<'_> {
                 _ => false,
             });
 
+        if fetches {
+            let disk = self
+                .release_reserve(facts)
+                .into_iter()
+                .chain(outside)
+                .chain(making);
+            return Ok(Plan {
+                disk: disk.collect(),
+                bring_up: Vec::new(),
+            });
+        }
         let disk = self
             .release_reserve(facts)
             .into_iter()
@@ -188,20 +200,22 @@ impl Boot<'_> {
     }
 
     fn check_restore(&self, facts: &Facts) -> Result<(), Refusal> {
-        if self.settings.restore.is_none() {
+        let from = self.settings.restore_from.is_some();
+        let empty = matches!(facts.pgdata, Pgdata::Absent { .. } | Pgdata::HalfMade);
+        if self.settings.restore.is_none() && !(from && (empty || facts.fetched)) {
             return Ok(());
         }
-        if self.settings.archive == Archive::Off {
+        if self.settings.archive == Archive::Off && !from {
             return Err(Refusal::RestoreWithout(keys::ARCHIVE_TARGET.name));
         }
         if self.settings.instance_id.is_none() {
             return Err(Refusal::RestoreWithout(keys::INSTANCE_ID.name));
         }
-        match facts.pgdata {
-            Pgdata::Absent { .. } | Pgdata::HalfMade => Err(Refusal::NothingToRestore {
+        match empty && !from {
+            true => Err(Refusal::NothingToRestore {
                 pgdata: self.layout.pgdata(),
             }),
-            Pgdata::Cluster | Pgdata::OtherMajor(_) | Pgdata::NoVersion => Ok(()),
+            false => Ok(()),
         }
     }
 
@@ -210,7 +224,8 @@ impl Boot<'_> {
         let target = self.settings.restore.as_ref()?;
         let ours = self.settings.instance_id.as_ref()?;
         let done = facts.restored == Some(Restored::new(ours.as_str(), target));
-        (!done).then_some(target)
+        // What a backup brings along was done before it was taken.
+        (!done || facts.fetched).then_some(target)
     }
 
     /// Whose this volume is. One without a cluster is nobody's.
@@ -223,7 +238,7 @@ impl Boot<'_> {
         match facts.pgdata {
             Pgdata::Cluster => {
                 let (stamp, journal) = (facts.stamp.as_deref(), facts.fork.as_ref());
-                let restores = self.restores(facts).is_some();
+                let restores = self.restores(facts).is_some() || facts.fetched;
                 fork::belonging(stamp, ours.as_deref(), journal, restores)
             }
             _ => Belonging::Ours,
@@ -304,6 +319,10 @@ impl Boot<'_> {
                 if let Some(upstream) = self.upstream() {
                     // Its WAL arrives in its place.
                     making.push(DiskStep::BaseBackup(upstream));
+                    return Ok((making, Vec::new()));
+                }
+                if self.settings.restore_from.is_some() {
+                    making.push(DiskStep::FetchBackup);
                     return Ok((making, Vec::new()));
                 }
                 making.push(self.make_cluster(facts));

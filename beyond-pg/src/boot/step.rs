@@ -42,6 +42,8 @@ pub(crate) enum DiskStep {
         sink: Box<Sink>,
         base: Box<Base>,
     },
+    /// Instead of it: what a backup holds becomes the cluster. All else is planned from what is there then.
+    FetchBackup,
     MoveWal,
     LinkWal,
     RemoveStalePid,
@@ -166,13 +168,14 @@ impl fmt::Display for DiskStep {
                     to.display()
                 )
             }
-            DiskStep::DiscardStaging => write!(f, "discard an initdb that was cut"),
+            DiskStep::DiscardStaging => write!(f, "discard what was cut while a cluster was made"),
             DiskStep::InitDb => write!(f, "initdb"),
             DiskStep::TakeBase { sink, base } => write!(
                 f,
                 "fetch the cluster from the sink {}, as of {}",
                 sink.address, base.redo_lsn
             ),
+            DiskStep::FetchBackup => write!(f, "fetch a backup, then plan again"),
             DiskStep::MoveWal => write!(f, "move pg_wal out of PGDATA"),
             DiskStep::LinkWal => write!(f, "link pg_wal"),
             DiskStep::RemoveStalePid => {

@@ -24,7 +24,7 @@ use std::path::PathBuf;
 
 pub(crate) use base::archive_command;
 pub(crate) use last_good::{last_good, last_good_hba};
-pub(crate) use recovery::recovery_settings;
+pub(crate) use recovery::{Until, recovery_settings};
 pub(crate) use replication::{INSTANCE, render as replication_text};
 
 use crate::layout::Layout;

@@ -30,14 +30,24 @@ fn ends_at(target: &RestoreTarget) -> (&'static str, &str) {
     }
 }
 
+/// Where a recovery onto a timeline of its own ends.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Until<'a> {
+    /// With what the volume holds.
+    Volume,
+    /// With the last that the archive has.
+    Archive,
+    Target(&'a RestoreTarget),
+}
+
 /// Everything that decides where recovery ends, for the command line: a user's file may name another
-/// end, and Postgres refuses two. Without a target recovery takes what the volume holds.
-pub(crate) fn recovery_settings(
-    layout: &Layout,
-    target: Option<&RestoreTarget>,
-) -> Vec<(&'static str, String)> {
-    let target = target.map(ends_at);
-    let command = target.map_or_else(|| "false".to_owned(), |_| restore_command(layout));
+/// end, and Postgres refuses two.
+pub(crate) fn recovery_settings(layout: &Layout, until: Until<'_>) -> Vec<(&'static str, String)> {
+    let (command, target) = match until {
+        Until::Volume => ("false".to_owned(), None),
+        Until::Archive => (restore_command(layout), None),
+        Until::Target(target) => (restore_command(layout), Some(ends_at(target))),
+    };
     let ends = [
         "recovery_target",
         "recovery_target_lsn",
@@ -69,7 +79,7 @@ mod tests {
     fn a_recovery_has_the_end_that_was_asked_for_and_no_other() {
         let layout = Layout::new("/");
         let target = RestoreTarget::Lsn("0/16B3748".into());
-        let settings = recovery_settings(&layout, Some(&target));
+        let settings = recovery_settings(&layout, Until::Target(&target));
         let value = |name| {
             let found = settings.iter().find(|(set, _)| *set == name);
             found.map(|(_, value)| value.as_str())
@@ -85,7 +95,10 @@ mod tests {
             value("restore_command"),
             Some("/usr/local/bin/beyond-pg restore %f %p")
         );
-        let none = recovery_settings(&layout, None);
+        let all = recovery_settings(&layout, Until::Archive);
+        assert!(all.contains(&("recovery_target_lsn", String::new())));
+        assert!(!all.contains(&("restore_command", "false".to_owned())));
+        let none = recovery_settings(&layout, Until::Volume);
         assert!(none.contains(&("restore_command", "false".to_owned())));
         assert!(none.contains(&("recovery_target_lsn", String::new())));
     }

@@ -13,7 +13,7 @@ use super::hygiene::{Hygiene, HygieneError};
 use super::{Journal, Part, Progress, Restored};
 use crate::archive::window::Window;
 use crate::boot::facts::Owners;
-use crate::conf::ConfFile;
+use crate::conf::{ConfFile, Until};
 use crate::fx::clock;
 use crate::fx::exec::{self, ExecError, Output, Running};
 use crate::fx::fs::{self, FsError};
@@ -77,6 +77,8 @@ pub(crate) struct Leaving<'a> {
     pub(crate) password: &'a Secret,
     /// Where recovery ends, when not with what the volume holds.
     pub(crate) restore: Option<&'a RestoreTarget>,
+    /// The volume was made from a backup, whose WAL is in the archive.
+    pub(crate) fetched: bool,
     /// The `postgresql.conf` to start with: the parent may run on one that is not its user's.
     pub(crate) conf: &'a Path,
     /// Where its words go; to our stderr without.
@@ -153,9 +155,17 @@ impl Leaving<'_> {
         }
     }
 
+    fn until(&self) -> Until<'_> {
+        match (self.restore, self.fetched) {
+            (Some(target), _) => Until::Target(target),
+            (None, true) => Until::Archive,
+            (None, false) => Until::Volume,
+        }
+    }
+
     fn start(&self) -> Result<Running, LeaveError> {
         let program =
-            cluster::private_postmaster(self.layout, self.owners.postgres, self.conf, self.restore);
+            cluster::private_postmaster(self.layout, self.owners.postgres, self.conf, self.until());
         let Some(logs) = self.logs else {
             return Ok(program.start(Output::Inherited)?);
         };
@@ -223,6 +233,8 @@ impl Leaving<'_> {
             )?;
             fs::remove_if_present(&ConfFile::Pitr05.path(layout))?;
         }
+        // Before the stamp: with both, the leaving of our own that was restored would begin anew.
+        fs::remove_if_present(&layout.fetched())?;
         let stamp = format!("{}\n", journal.child);
         fs::write_atomic(&layout.stamp(), stamp.as_bytes(), 0o600, owner)?;
         fs::remove_if_present(&layout.fork_journal())?;

@@ -5,12 +5,14 @@
 //! Not in an image: the module exists in tests, where the seeds are replayed, and under the feature
 //! `fuzzing`.
 
+mod backup;
 mod link;
 mod seeds;
 mod settings;
 mod texts;
 mod wal;
 
+pub use backup::backup_stream;
 pub use link::{control_rpc, link_message, link_stream, log_lines};
 pub use seeds::{Seed, seeds};
 pub use settings::{mmds_answer, mmds_document, settings};
@@ -21,7 +23,7 @@ pub use wal::wal_pages;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("link_stream", link_stream),
     ("link_message", link_message),
     ("control_rpc", control_rpc),
@@ -34,6 +36,7 @@ pub const TARGETS: [(&str, Target); 12] = [
     ("hook_names", hook_names),
     ("extension_manifest", extension_manifest),
     ("wal_pages", wal_pages),
+    ("backup_stream", backup_stream),
 ];
 
 /// A number that the input chooses, and the rest of it.

@@ -20,6 +20,7 @@ pub fn seeds() -> Vec<Seed> {
     let mut seeds = by_hand();
     seeds.extend(goldens());
     seeds.extend(super::wal::forged());
+    seeds.extend(super::backup::forged());
     let manifest = root().join("extensions.toml");
     seeds.push(seed("extension_manifest", "image", read(&manifest)));
     seeds

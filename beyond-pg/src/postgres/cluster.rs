@@ -2,12 +2,11 @@
 
 use std::path::Path;
 
-use crate::conf;
+use crate::conf::{self, Until};
 use crate::fx::exec::Program;
 use crate::inheritance::Process;
 use crate::layout::Layout;
 use crate::postgres::controldata::ControlData;
-use crate::settings::RestoreTarget;
 use crate::sys::user::Account;
 
 /// Where Debian keeps programs; `archive_command` and `COPY … PROGRAM` need it as well.
@@ -71,11 +70,12 @@ pub(crate) fn controldata(layout: &Layout, user: Account) -> Program {
 
 /// Ourselves, asked how far a restore can go.
 pub(crate) fn restore_window(layout: &Layout, user: Account) -> Program {
-    Program::new(layout.beyond_pg())
-        .env("PATH", search_path(layout))
-        .env("LC_ALL", "C.UTF-8")
-        .user(user)
-        .args(["restore-window", "--json"])
+    ourselves(layout, user).args(["restore-window", "--json"])
+}
+
+/// Ourselves, told to fill `folder` with a backup.
+pub(crate) fn fetch_backup(layout: &Layout, user: Account, folder: &Path) -> Program {
+    ourselves(layout, user).arg("fetch-backup").arg(folder)
 }
 
 /// `pg_waldump` of what lies behind the last checkpoint: ends of transactions and restore points, until
@@ -89,6 +89,51 @@ pub(crate) fn waldump(layout: &Layout, user: Account, control: &ControlData) -> 
         .arg(format!("--timeline={}", control.timeline))
         .arg(format!("--start={}", control.redo))
         .args(["--rmgr=Transaction", "--rmgr=XLOG"])
+}
+
+/// `pg_basebackup` as one tar stream on stdout, its manifest at the end. Over the socket, where only the
+/// machine's own processes are.
+///
+/// It brings no WAL: Postgres answers when that is archived. Fetched at the end, it would be in the archive
+/// and in the stream, and a checkpoint in the middle of an hour's backup may have recycled it by then.
+pub(crate) fn basebackup(layout: &Layout, user: Account, label: &str) -> Program {
+    program(layout, "pg_basebackup", user)
+        .env("PGAPPNAME", "beyond-pg backup")
+        .arg("--host")
+        .arg(layout.socket_dir())
+        .arg(format!("--port={}", wire::ports::DIRECT))
+        .arg(format!("--label={label}"))
+        .args([
+            "--username=postgres",
+            "--no-password",
+            "--pgdata=-",
+            "--format=tar",
+            "--wal-method=none",
+            "--checkpoint=fast",
+            "--manifest-checksums=CRC32C",
+        ])
+}
+
+/// Ourselves, asked for a backup.
+pub(crate) fn backup(
+    layout: &Layout,
+    user: Account,
+    name: &str,
+    expected: u64,
+    version: u32,
+) -> Program {
+    ourselves(layout, user)
+        .arg("backup")
+        .arg(name)
+        .arg(format!("--expected={expected}"))
+        .arg(format!("--postgres={version}"))
+}
+
+fn ourselves(layout: &Layout, user: Account) -> Program {
+    Program::new(layout.beyond_pg())
+        .env("PATH", search_path(layout))
+        .env("LC_ALL", "C.UTF-8")
+        .user(user)
 }
 
 /// The postmaster, with `conf` as its `postgresql.conf`.
@@ -112,13 +157,13 @@ pub(crate) fn waiting_for_nobody(postmaster: Program) -> Program {
 }
 
 /// A postmaster that only this process can reach, for a fork that has yet to leave its parent. It
-/// recovers from what the volume holds, or from the archive up to `restore`, waits for nobody, and starts
+/// recovers from what the volume holds, or from the archive, `until` there, waits for nobody, and starts
 /// nothing that would dial out.
 pub(crate) fn private_postmaster(
     layout: &Layout,
     user: Account,
     conf: &Path,
-    restore: Option<&RestoreTarget>,
+    until: Until<'_>,
 ) -> Program {
     let socket = format!(
         "unix_socket_directories={}",
@@ -138,7 +183,7 @@ pub(crate) fn private_postmaster(
         "event_triggers=off",
         "default_transaction_read_only=off",
     ];
-    let recovery = conf::recovery_settings(layout, restore)
+    let recovery = conf::recovery_settings(layout, until)
         .into_iter()
         .map(|(name, value)| format!("{name}={value}"));
     options

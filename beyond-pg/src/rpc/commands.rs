@@ -14,7 +14,7 @@ use crate::postgres::ensure::MAINTENANCE_DATABASE;
 use crate::postgres::session::{Session, SessionError};
 use crate::replication::marks::MarkError;
 use crate::rpc::desk::{Concern, Desk, Told};
-use crate::rpc::{archiver, health, lsn, objections, policy, replicating};
+use crate::rpc::{archiver, backup, health, lsn, objections, policy, replicating};
 use crate::supervise::chain;
 use crate::sys::user::AccountError;
 
@@ -56,15 +56,10 @@ pub(super) async fn carry_out(desk: &Desk, told: &Told, command: &Command) -> Re
         Command::Reload => reload(desk, told).await,
         Command::PrepareFork => prepare_fork(desk, told).await,
         Command::ArchiveNow => archiver::archive_now(desk, told).await,
+        Command::Backup => backup::backup(desk, told).await,
         Command::Shutdown => Ok(shutdown(desk, told).await),
         Command::Promote => replicating::promote(desk).await,
         Command::SetSyncStandbys { names } => replicating::set_sync_standbys(desk, names).await,
-        // `policy` has refused it; the answer is its own all the same.
-        Command::Backup => {
-            let never = policy::Verdict::NotBuilt;
-            let words = policy::refusal(command.name(), told.lifecycle, never);
-            Ok(Response::refused(words.unwrap_or_default()))
-        }
     };
     answer.unwrap_or_else(|error| {
         let words = format!("{} failed: {}", command.name(), chain(&error));

@@ -11,6 +11,7 @@ use wire::rpc::{self, Lifecycle, Map};
 use crate::fx::clock;
 use crate::hooks::Hooks;
 use crate::layout::Layout;
+use crate::rpc::backup::BackupTold;
 use crate::settings::{Archive, Role, Settings};
 use crate::supervise::Server;
 
@@ -29,6 +30,8 @@ pub(crate) struct Desk {
     pub(super) look: Semaphore,
     /// Whose turn it is to make Postgres do something that takes a while.
     pub(super) work: Semaphore,
+    /// The place of the one backup that is taken at a time.
+    pub(super) backup: Arc<Semaphore>,
 }
 
 /// What the supervisor has told.
@@ -48,6 +51,7 @@ pub(super) struct Told {
     pub(super) archive_error: Option<String>,
     /// What is in force; absent while nobody has told.
     pub(super) settings: Option<Arc<Settings>>,
+    pub(super) backup: BackupTold,
     /// It runs no Postgres.
     pub(super) is_sink: bool,
 }
@@ -96,6 +100,7 @@ impl Desk {
             archive_target: None,
             archive_error: None,
             settings: None,
+            backup: BackupTold::default(),
             is_sink: false,
         };
         Arc::new(Desk {
@@ -106,6 +111,7 @@ impl Desk {
             renew_pooler: Notify::new(),
             look: Semaphore::new(1),
             work: Semaphore::new(1),
+            backup: Arc::new(Semaphore::new(1)),
         })
     }
 

@@ -106,6 +106,7 @@ fn as_told(told: &Told) -> Health {
         boot: told.boot_record.clone(),
         ..Health::default()
     };
+    health.backup = told.backup.health();
     health.archive.target.clone_from(&told.archive_target);
     health.archive.last_error.clone_from(&told.archive_error);
     health

@@ -8,6 +8,7 @@
 //! 169.254.169.254 is listened to (contract 9). Without either nobody can ask.
 
 mod archiver;
+mod backup;
 mod commands;
 mod configuration;
 mod desk;

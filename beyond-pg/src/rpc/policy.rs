@@ -12,8 +12,6 @@ pub(crate) enum Verdict {
     Do,
     /// It makes sense in another state; the reason in words.
     NotNow(&'static str),
-    /// No state makes it work: this version cannot do it.
-    NotBuilt,
 }
 
 pub(crate) fn verdict(command: CommandName, state: Lifecycle) -> Verdict {
@@ -22,8 +20,6 @@ pub(crate) fn verdict(command: CommandName, state: Lifecycle) -> Verdict {
     match (command, state) {
         // The machine's truth is told in every state, and a stop may come at any time.
         (C::Capabilities | C::Health | C::Shutdown, _) => Verdict::Do,
-        (C::Backup, _) => Verdict::NotBuilt,
-
         (C::Promote | C::SetSyncStandbys, L::Booting) => Verdict::NotNow("no server runs yet"),
         (C::Promote | C::SetSyncStandbys, L::Starting) => {
             Verdict::NotNow("no client has got in yet")
@@ -33,25 +29,27 @@ pub(crate) fn verdict(command: CommandName, state: Lifecycle) -> Verdict {
             Verdict::NotNow("its last checkpoint is on the way")
         }
 
-        (C::Checkpoint | C::Reload | C::PrepareFork | C::ArchiveNow, L::Booting) => {
+        (C::Checkpoint | C::Reload | C::Backup | C::PrepareFork | C::ArchiveNow, L::Booting) => {
             Verdict::NotNow("no server runs yet")
         }
         (C::Reload, L::Starting) => {
             Verdict::NotNow("the servers read their configuration as they start")
         }
-        (C::Checkpoint | C::PrepareFork | C::ArchiveNow, L::Starting) => {
+        (C::Checkpoint | C::Backup | C::PrepareFork | C::ArchiveNow, L::Starting) => {
             Verdict::NotNow("no client has got in yet")
         }
 
-        (C::Checkpoint | C::Reload | C::PrepareFork | C::ArchiveNow, L::Ready) => Verdict::Do,
+        (C::Checkpoint | C::Reload | C::Backup | C::PrepareFork | C::ArchiveNow, L::Ready) => {
+            Verdict::Do
+        }
 
         // It may be the pooler alone that is down; when it is Postgres, asking it says so.
-        (C::Checkpoint | C::Reload | C::ArchiveNow, L::Restarting) => Verdict::Do,
+        (C::Checkpoint | C::Reload | C::Backup | C::ArchiveNow, L::Restarting) => Verdict::Do,
         (C::PrepareFork, L::Restarting) => {
             Verdict::NotNow("a fork would inherit what made a server end")
         }
 
-        (C::Checkpoint | C::Reload | C::PrepareFork | C::ArchiveNow, L::Stopping) => {
+        (C::Checkpoint | C::Reload | C::Backup | C::PrepareFork | C::ArchiveNow, L::Stopping) => {
             Verdict::NotNow("its last checkpoint is on the way")
         }
     }
@@ -73,9 +71,6 @@ pub(crate) fn refusal(command: CommandName, state: Lifecycle, verdict: Verdict) 
                 "cannot do {command} while the machine is {state}: {reason}\nHINT: {way_out}"
             ))
         }
-        Verdict::NotBuilt => Some(format!(
-            "this version cannot do {command}\nHINT: `capabilities` lists what it can"
-        )),
     }
 }
 
@@ -125,8 +120,6 @@ mod tests {
             for state in Lifecycle::ALL {
                 let does = verdict(name, state) == Verdict::Do;
                 assert_eq!(does, row.states.contains(&state), "{name} {state}");
-                let never = verdict(name, state) == Verdict::NotBuilt;
-                assert_eq!(never, !row.is_built(), "{name} {state}");
             }
         }
     }

@@ -161,6 +161,12 @@ pub(crate) const RESTORE_NAME: Key = key(
     "a restore point's name of at most 63 bytes",
     "none",
 );
+pub(crate) const RESTORE_FROM: Key = key(
+    "BEYOND_PG_RESTORE_FROM",
+    "the archive from whose base backup an empty volume is filled; without a name the newest before the target",
+    "s3://bucket/prefix/INSTANCE or s3://bucket/prefix/INSTANCE/backups/NAME",
+    "none",
+);
 pub(crate) const INSTANCE_ID: Key = key(
     "BEYOND_INSTANCE_ID",
     "who this database is; differs from the volume's stamp on a fork, and is the standby name of a replica, which needs it",
@@ -181,7 +187,7 @@ pub(crate) const LOG_VSOCK: Key = key(
 );
 
 /// Every setting, in the order of contract 4.
-pub(crate) const ALL: [&Key; 21] = [
+pub(crate) const ALL: [&Key; 22] = [
     &PASSWORD,
     &DATABASE,
     &TIER,
@@ -200,6 +206,7 @@ pub(crate) const ALL: [&Key; 21] = [
     &RESTORE_TIME,
     &RESTORE_LSN,
     &RESTORE_NAME,
+    &RESTORE_FROM,
     &INSTANCE_ID,
     &DIRECT_LISTEN,
     &LOG_VSOCK,

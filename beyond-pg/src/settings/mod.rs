@@ -18,7 +18,8 @@ pub(crate) use problem::{Problem, Problems, Warning};
 pub(crate) use role::{Conninfo, REPLICATION_ROLE, Role, StandbyName, Tier};
 pub(crate) use secret::Secret;
 pub(crate) use wal::{
-    Archive, InstanceId, RestoreTarget, S3Keys, S3Target, Sink, SinkAddress, SinkPolicy,
+    Archive, InstanceId, RestoreFrom, RestoreTarget, S3Keys, S3Target, Sink, SinkAddress,
+    SinkPolicy,
 };
 
 /// The settings of one boot.
@@ -33,6 +34,8 @@ pub(crate) struct Settings {
     pub(crate) archive: Archive,
     pub(crate) sink: Option<Sink>,
     pub(crate) restore: Option<RestoreTarget>,
+    /// What an empty volume is filled with.
+    pub(crate) restore_from: Option<RestoreFrom>,
     pub(crate) instance_id: Option<InstanceId>,
     /// As `listen_addresses` wants it.
     pub(crate) direct_listen: String,

@@ -5,8 +5,8 @@ use super::problem::{Problem, Problems, Warning};
 use super::role::{Conninfo, Role, StandbyName, Tier};
 use super::secret::Secret;
 use super::wal::{
-    Archive, InstanceId, RestoreTarget, S3Keys, S3Target, Sink, SinkAddress, SinkPolicy,
-    parse_s3_url,
+    Archive, InstanceId, RestoreFrom, RestoreTarget, S3Keys, S3Target, Sink, SinkAddress,
+    SinkPolicy, parse_backup_url, parse_s3_url,
 };
 use super::{LogShipping, Settings, Volume};
 use crate::metadata::Metadata;
@@ -27,7 +27,7 @@ impl Settings {
             Some(true) => Volume::Ephemeral,
             Some(false) | None => Volume::Durable,
         };
-        let archive = reading.archive();
+        let (archive, restore_from) = reading.archives();
         let restore = reading.restore(role.as_ref());
         let direct_listen = reading.direct_listen();
         let log_shipping = match reading.flag(&keys::LOG_VSOCK) {
@@ -50,6 +50,7 @@ impl Settings {
             archive,
             sink,
             restore,
+            restore_from,
             instance_id,
             direct_listen,
             log_shipping,
@@ -289,7 +290,8 @@ impl<'a> Reading<'a> {
         })
     }
 
-    fn archive(&mut self) -> Archive {
+    /// Where WAL goes, and where a backup comes from: with the same keys.
+    fn archives(&mut self) -> (Archive, Option<RestoreFrom>) {
         let keys = self.archive_keys();
         let region = self.text(&keys::AWS_REGION).map(str::to_owned);
         let endpoint = self.parsed(&keys::AWS_ENDPOINT_URL, |url| {
@@ -298,16 +300,23 @@ impl<'a> Reading<'a> {
                 .or_else(|| url.strip_prefix("https://"))?;
             (!host.is_empty()).then(|| url.to_owned())
         });
-        match self.parsed(&keys::ARCHIVE_TARGET, parse_s3_url) {
-            Some((bucket, prefix)) => Archive::S3(S3Target {
-                bucket,
-                prefix,
-                region,
-                endpoint,
-                keys,
-            }),
+        let s3 = |bucket, prefix| S3Target {
+            bucket,
+            prefix,
+            region: region.clone(),
+            endpoint: endpoint.clone(),
+            keys: keys.clone(),
+        };
+        let archive = match self.parsed(&keys::ARCHIVE_TARGET, parse_s3_url) {
+            Some((bucket, prefix)) => Archive::S3(s3(bucket, prefix)),
             None => Archive::Off,
-        }
+        };
+        let from = self.parsed(&keys::RESTORE_FROM, parse_backup_url);
+        let from = from.map(|(bucket, prefix, backup)| RestoreFrom {
+            archive: s3(bucket, prefix),
+            backup,
+        });
+        (archive, from)
     }
 
     fn archive_keys(&mut self) -> Option<S3Keys> {

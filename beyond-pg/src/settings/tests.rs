@@ -58,6 +58,7 @@ fn a_password_alone_makes_a_durable_single_machine() {
         archive: Archive::Off,
         sink: None,
         restore: None,
+        restore_from: None,
         instance_id: None,
         direct_listen: "127.0.0.1".to_owned(),
         log_shipping: LogShipping::Auto,
@@ -266,6 +267,33 @@ fn a_restore_has_one_target_that_means_the_same_everywhere() {
             "BEYOND_PG_RESTORE_TARGET_NAME is set beside BEYOND_PG_RESTORE_TARGET_LSN; accepted: one restore target at most"
         ]
     );
+}
+
+#[test]
+fn a_backup_is_named_by_its_folder_or_is_the_newest_that_fits() {
+    let from = |url| settings(&[("BEYOND_PG_RESTORE_FROM", url)]).restore_from;
+    for (url, prefix, backup) in [
+        ("s3://bucket/a/db", "a/db", None),
+        ("s3://bucket/a/db/backups/latest", "a/db", None),
+        (
+            "s3://bucket/a/db/backups/20260131T120000Z",
+            "a/db",
+            Some("20260131T120000Z".to_owned()),
+        ),
+    ] {
+        let from = from(url).unwrap();
+        assert_eq!(
+            (from.archive.prefix.as_str(), from.backup),
+            (prefix, backup)
+        );
+    }
+    for url in ["/a/db", "s3://bucket/a/backups/.."] {
+        assert_eq!(
+            problems(&[("BEYOND_PG_RESTORE_FROM", url)]).len(),
+            1,
+            "{url}"
+        );
+    }
 }
 
 #[test]

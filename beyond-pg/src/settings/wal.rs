@@ -2,8 +2,11 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::role::StandbyName;
 use super::secret::Secret;
+use crate::backup::record::Record;
 
 /// The archive (B-008).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +35,29 @@ pub(crate) struct S3Keys {
     pub(crate) access_key_id: String,
     pub(crate) secret_access_key: Secret,
     pub(crate) session_token: Option<Secret>,
+}
+
+/// An archive with base backups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RestoreFrom {
+    /// Its prefix is the folder of the instance.
+    pub(crate) archive: S3Target,
+    /// None: the newest that fits.
+    pub(crate) backup: Option<String>,
+}
+
+/// `s3://bucket/prefix/INSTANCE[/backups/NAME]` as bucket, prefix and name.
+pub(crate) fn parse_backup_url(url: &str) -> Option<(String, String, Option<String>)> {
+    let (bucket, path) = parse_s3_url(url)?;
+    let parts: Vec<&str> = path.split('/').collect();
+    match parts.as_slice() {
+        [folder @ .., "backups", "latest"] => Some((bucket, folder.join("/"), None)),
+        [folder @ .., "backups", name] => {
+            let name = Record::is_name(name).then(|| (*name).to_owned())?;
+            Some((bucket, folder.join("/"), Some(name)))
+        }
+        _ => Some((bucket, path, None)),
+    }
 }
 
 /// `s3://bucket/prefix` as bucket and prefix.
@@ -124,7 +150,8 @@ impl SinkPolicy {
 }
 
 /// Where a restore ends.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum RestoreTarget {
     /// ISO 8601 with its zone.
     Time(String),

@@ -163,6 +163,7 @@ impl<'a> Errands<'a> {
                 owners: self.observed.owners,
                 password: &self.observed.settings.password,
                 restore: restore.as_ref(),
+                fetched: self.observed.facts.fetched,
                 conf: &self.fallback.conf(),
                 logs,
                 progress: self,

@@ -114,6 +114,8 @@ async fn live(
     }
     let hooks = Hooks::new(layout, &settings, options.hook_deadline);
     let lent = Loan::of(&settings);
+    // Whoever fetches a backup during the boot asks for its keys.
+    let early = settings.restore_from.is_some();
     desk.tell_settings(&settings, hooks.clone());
     if let Role::Sink {
         primary,
@@ -123,6 +125,9 @@ async fn live(
         let sink = Sink::open(layout, primary, replication_password, &desk).await?;
         sink.live(link, signals.stop()).await;
         return Ok(End::Clean);
+    }
+    if early {
+        loan::open(&desk, layout, lent.clone());
     }
     let booting = boot_disk(
         layout,
@@ -138,7 +143,9 @@ async fn live(
     };
     *ahead = errands.archives_ahead(&lent);
     errands.watch_upstream(&desk);
-    loan::open(&desk, layout, lent);
+    if !early {
+        loan::open(&desk, layout, lent);
+    }
     // A neighbour has answered long before this; nobody waits for one that is not there.
     link.first_dial().await;
     desk.tell(Lifecycle::Starting);
@@ -176,6 +183,7 @@ async fn boot_disk<'a>(
             path: layout.volume(),
         });
     }
+    observed.fetch(layout, document, stop_after).await?;
     observed.settle(layout).await.map_err(BootError::from)?;
     desk.tell_settings(&observed.settings, hooks.clone());
     let say = |words| desk.concern(Concern::Sink, words);

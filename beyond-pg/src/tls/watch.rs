@@ -105,6 +105,7 @@ impl<'a> Watch<'a> {
             owners: self.owners,
             now,
             say: &unheard,
+            restore: None,
         };
         for step in plan::certificate(self.layout, facts, &conf) {
             tracing::info!("certificate: {step}");

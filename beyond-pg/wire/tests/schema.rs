@@ -6,8 +6,8 @@ use serde_json::Value;
 use wire::lsn::Lsn;
 use wire::rpc::schema::{self, Field, Kind};
 use wire::rpc::{
-    Archive, Command, CommandName, CommandRow, Configuration, Disk, Health, Lifecycle, Request,
-    Response, Server, Standby, Upstream, Versions, Wal,
+    Archive, Backup, Command, CommandName, CommandRow, Configuration, Disk, Health, Lifecycle,
+    Request, Response, Server, Standby, Upstream, Versions, Wal,
 };
 
 /// Every command once. The match makes a new one appear here.
@@ -62,6 +62,15 @@ fn full_health() -> Health {
             replay_lsn: LSN,
             redo_lsn: LSN,
             checkpoint_at: Some(1),
+        },
+        backup: Backup {
+            name: Some(text()),
+            since: Some(1),
+            bytes: Some(1),
+            last_name: Some(text()),
+            last_at: Some(1),
+            last_lsn: LSN,
+            last_error: Some(text()),
         },
         archive: Archive {
             by: Some(text()),
@@ -123,6 +132,7 @@ fn full_answer() -> Response {
         timeline: Some(1),
         sync_standbys: Some(text()),
         segment: Some(text()),
+        backup: Some(text()),
         objections: vec![text()],
         commands: Some(vec![text()]),
         health: Some(full_health()),

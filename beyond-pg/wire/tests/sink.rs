@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use wire::lsn::Lsn;
-use wire::sink::{Description, Holding, Segment, file};
+use wire::sink::{Base, Description, Holding, Segment, base, base_asked, file};
 
 const GOLDEN: &str = include_str!("golden/sink-description.json");
 
@@ -25,6 +25,13 @@ fn description() -> Description {
                 segment("000000020000000000000005.partial", 8520, true),
             ],
             histories: vec!["00000002.history".to_owned()],
+        }),
+        base: Some(Base {
+            system_id: "7575400226518282265".to_owned(),
+            instance_id: Some("db-1".to_owned()),
+            redo_lsn: Lsn::new(0x200_0028),
+            bytes: 40_997_376,
+            sha256: "ab".repeat(32),
         }),
     }
 }
@@ -56,4 +63,13 @@ fn a_field_that_is_new_is_no_obstacle_and_one_that_misses_is() {
 #[test]
 fn files_lie_under_the_description() {
     assert_eq!(file("00000002.history"), "/v1/wal/00000002.history");
+}
+
+#[test]
+fn a_base_is_asked_for_from_a_byte_on() {
+    assert_eq!(base(8_388_608), "/v1/base/8388608");
+    assert_eq!(base_asked("/v1/base/8388608"), Some(8_388_608));
+    for other in ["/v1/base/", "/v1/base/-1", "/v1/base/1/2", "/v1/wal"] {
+        assert_eq!(base_asked(other), None, "{other}");
+    }
 }

@@ -2,6 +2,7 @@
 //! it is done is the language's business (`e2e/src`).
 
 mod archive;
+mod backup;
 mod block_fork;
 mod boot;
 mod children;

@@ -26,6 +26,10 @@ use super::rpc::RequestError;
 pub(crate) enum CliError {
     #[error("no machine is of tier {0}\nHINT: the tiers are single, primary, replica and sink")]
     NoTier(String),
+    #[error(
+        "machine {0} has no archive to restore from\nHINT: set BEYOND_PG_ARCHIVE_TARGET; `fake-substrate rpc {0} backup` then takes a backup"
+    )]
+    NoArchive(MachineName),
     #[error(transparent)]
     Name(#[from] InvalidName),
     #[error(

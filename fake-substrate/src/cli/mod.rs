@@ -16,6 +16,7 @@ mod remove;
 mod replica;
 mod report;
 mod resize;
+mod restore;
 mod rpc;
 mod serve;
 mod sink;
@@ -61,6 +62,8 @@ enum Command {
     Psql(psql::Psql),
     /// A new machine on a copy of another's volume; both go their own ways from there
     Fork(fork::Fork),
+    /// A new machine from another's archive: a backup, and its WAL up to a moment
+    Restore(restore::Restore),
     /// Shut a machine down cleanly
     Stop(lifecycle::Named),
     /// Boot a machine and wait until it is ready
@@ -152,6 +155,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Status(status) => status.run(&site).await.map(done),
         Command::Psql(psql) => psql.run(&site).await,
         Command::Fork(fork) => fork.run(&site).await.map(done),
+        Command::Restore(restore) => restore.run(&site).await.map(done),
         Command::Stop(named) => named.stop(&site).await.map(done),
         Command::Start(named) => named.start(&site).await.map(done),
         Command::Restart(named) => named.restart(&site).await.map(done),

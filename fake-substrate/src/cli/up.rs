@@ -354,7 +354,11 @@ async fn substrate(site: &Site, backend: Backend) -> Result<Substrate, CliError>
 
 /// A machine that could not even be started was never there: its port may have been taken in the
 /// meantime. One that boots and fails stays, with its output.
-async fn boot(site: &Site, substrate: &Substrate, order: Order) -> Result<Machine, CliError> {
+pub(super) async fn boot(
+    site: &Site,
+    substrate: &Substrate,
+    order: Order,
+) -> Result<Machine, CliError> {
     let Order {
         name, memory, cpus, ..
     } = &order;

@@ -4,6 +4,8 @@
 //! The only file of this crate that spells the guest's keys; what concerns sinks is in [`sink`], what replicas in
 //! [`replica`].
 
+#[path = "metadata_restore.rs"]
+pub mod restore;
 #[path = "metadata_sink.rs"]
 pub mod sink;
 

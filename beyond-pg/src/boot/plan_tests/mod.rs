@@ -89,6 +89,7 @@ fn fresh() -> Facts {
         volume: filled(10),
         fork: None,
         restored: None,
+        fetched: false,
         forked: false,
         seeding: false,
         rewind: None,

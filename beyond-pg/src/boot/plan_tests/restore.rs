@@ -75,3 +75,58 @@ fn a_restore_that_cannot_be_is_refused_before_anything_is_touched() {
         "{nothing:?}"
     );
 }
+
+const FROM: (&str, &str) = ("BEYOND_PG_RESTORE_FROM", "s3://bucket/prefix/db-0");
+
+#[test]
+fn an_empty_volume_is_filled_with_a_backup_before_anything_else_is_planned() {
+    let half_made = Facts {
+        pgdata: Pgdata::HalfMade,
+        staging: true,
+        ..fresh()
+    };
+    for facts in [fresh(), half_made] {
+        let plan = plan_with(&settings(&[FROM]), &facts).unwrap();
+        assert_eq!(plan.disk.last(), Some(&DiskStep::FetchBackup));
+        assert!(!plan.disk.contains(&DiskStep::InitDb));
+        assert_eq!(plan.bring_up, []);
+        assert_eq!(facts.staging, plan.disk.contains(&DiskStep::DiscardStaging));
+    }
+    // Its WAL may be the only copy of something.
+    let wal = Facts {
+        wal_dir: WalDir::Filled,
+        ..fresh()
+    };
+    let refused = plan_with(&settings(&[FROM]), &wal);
+    assert!(matches!(refused, Err(Refusal::WalWithoutCluster { .. })));
+    // A cluster that is there stays.
+    let plan = plan_with(&settings(&[FROM]), &booted()).unwrap();
+    assert!(!plan.disk.contains(&DiskStep::FetchBackup));
+}
+
+#[test]
+fn a_volume_made_from_a_backup_leaves_whoever_it_was_also_when_that_is_itself() {
+    let fetched = Facts {
+        fetched: true,
+        ..booted()
+    };
+    for settings in [settings(&[FROM]), settings(&[FROM, TARGET[1]])] {
+        let plan = plan_with(&settings, &fetched).unwrap();
+        let leaves = |step: &&BringUpStep| matches!(step, BringUpStep::Leave(_));
+        assert_eq!(plan.bring_up.iter().filter(leaves).count(), Part::ALL.len());
+    }
+    // It has been restored there before the backup was taken.
+    let again = Facts {
+        restored: Some(Restored {
+            instance: "db-1".into(),
+            target: "LSN 0/3000000".into(),
+        }),
+        ..fetched
+    };
+    let plan = plan_with(&settings(&[FROM, TARGET[1]]), &again).unwrap();
+    let words: Vec<_> = plan.disk.iter().map(ToString::to_string).collect();
+    assert!(
+        words.contains(&"write 05-pitr.conf".to_owned()),
+        "{words:?}"
+    );
+}

@@ -30,6 +30,7 @@ pub struct Health {
     pub timeline: Option<u32>,
     pub wal: Wal,
     pub archive: Archive,
+    pub backup: Backup,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub standbys: Vec<Standby>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -102,6 +103,27 @@ pub struct Archive {
     pub unarchived_first: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unarchived_last: Option<String>,
+}
+
+/// Base backups.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "each field's meaning is its row of the schema")]
+pub struct Backup {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_at: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_lsn: Option<Lsn>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
 }
 
 /// Somebody who receives WAL from this machine: a replica or the sink.

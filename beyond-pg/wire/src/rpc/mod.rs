@@ -22,7 +22,7 @@ use crate::lsn::Lsn;
 use crate::message_pack::{self, MessagePackError};
 
 pub use health::{
-    Archive, Configuration, Disk, Health, Map, Server, Standby, Upstream, Versions, Wal,
+    Archive, Backup, Configuration, Disk, Health, Map, Server, Standby, Upstream, Versions, Wal,
 };
 pub use lifecycle::Lifecycle;
 pub use schema::CommandRow;
@@ -102,6 +102,8 @@ pub struct Response {
     pub sync_standbys: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub segment: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub objections: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -139,6 +139,26 @@ pub static HEALTH: &[Field] = &[
         Kind::Text,
         "the last one: an archive has a hole up to here",
     ),
+    field("backup", Kind::Map, "base backups, since the boot"),
+    field("backup.name", Kind::Text, "the one that is under way"),
+    field("backup.since", Kind::Time, "since when"),
+    field(
+        "backup.bytes",
+        Kind::Bytes,
+        "how much of the database it has read",
+    ),
+    field("backup.last_name", Kind::Text, "the last one that is whole"),
+    field("backup.last_at", Kind::Time, "when it ended"),
+    field(
+        "backup.last_lsn",
+        Kind::Lsn,
+        "where it ended: restores go to here or later",
+    ),
+    field(
+        "backup.last_error",
+        Kind::Text,
+        "why the last one did not come to be, until one does",
+    ),
     field(
         "standbys",
         Kind::Maps,

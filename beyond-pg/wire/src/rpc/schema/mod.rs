@@ -137,10 +137,11 @@ pub static COMMANDS: [CommandRow; 10] = [
     CommandRow {
         name: CommandName::Backup,
         arguments: &[],
-        does: "streams a base backup to the archive target",
-        fills: &["lsn"],
-        states: NOT_YET,
-        deadline: seconds(3600),
+        does: "streams a base backup to the archive target, one at a time; it is called `backup`, \
+               and can be restored to `lsn` or later",
+        fills: &["lsn", "backup"],
+        states: SERVING,
+        deadline: seconds(6 * 3600),
     },
     CommandRow {
         name: CommandName::PrepareFork,
@@ -227,6 +228,11 @@ pub static ANSWER: &[Field] = &[
         "segment",
         Kind::Text,
         "the last WAL file that the command was about",
+    ),
+    field(
+        "backup",
+        Kind::Text,
+        "the name of the backup that was taken",
     ),
     field(
         "objections",
