@@ -26,7 +26,7 @@ use crate::archive::{ArchiveError, source, stamp, system_id};
 use crate::fx::clock;
 use crate::fx::fs::{self, FsError};
 use crate::layout::Layout;
-use crate::settings::{Archive, S3Target};
+use crate::settings::Archive;
 use crate::supervise::chain;
 use crate::sys::user;
 
@@ -89,15 +89,6 @@ struct Reached {
     store: S3,
     /// Whether the archive is this cluster's.
     claimed: OnceCell<()>,
-}
-
-impl Reached {
-    fn target(&self) -> Result<&S3Target, ArchiveError> {
-        match &self.loan.archive {
-            Archive::S3(target) => Ok(target),
-            Archive::Off => Err(ArchiveError::NoTarget),
-        }
-    }
 }
 
 struct Ahead {
@@ -229,8 +220,9 @@ impl Ahead {
     /// As the command does it: tries again, and tells absent from unknown.
     async fn fetch(&self, reached: &Reached, name: &str) -> Result<Option<Vec<u8>>, Trouble> {
         let file = WalFile::parse(name).ok_or_else(|| ArchiveError::Name(name.to_owned()))?;
-        let place = source(&self.layout, reached.target()?, &reached.loan);
-        Ok(fetch::fetch(&reached.store, &place, &file).await?)
+        // Of a volume that is made from a backup, or is a fork that has yet to leave, another's.
+        let (store, place) = source(&self.layout, &reached.loan)?;
+        Ok(fetch::fetch(&store, &place, &file).await?)
     }
 
     /// Starts those that recovery asks for behind it.

@@ -92,7 +92,6 @@ const fn field(name: &'static str, kind: Kind, meaning: &'static str) -> Field {
 const ANY: &[Lifecycle] = &Lifecycle::ALL;
 const SERVING: &[Lifecycle] = &[Lifecycle::Ready, Lifecycle::Restarting];
 const READY: &[Lifecycle] = &[Lifecycle::Ready];
-const NOT_YET: &[Lifecycle] = &[];
 
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -251,11 +250,6 @@ impl CommandRow {
     /// The row of the command that has this name, if one has.
     pub fn named(name: &str) -> Option<&'static Self> {
         COMMANDS.iter().find(|row| row.name.as_str() == name)
-    }
-
-    /// Whether some state makes it work.
-    pub const fn is_built(&self) -> bool {
-        !self.states.is_empty()
     }
 }
 
