@@ -181,10 +181,6 @@ mod tests {
             "cannot do prepare_fork while the machine is stopping: its last checkpoint is on the \
              way\nHINT: start the machine, and ask when `health` says ready"
         );
-        assert_eq!(
-            words(CommandName::Backup, Lifecycle::Ready),
-            "this version cannot do backup\nHINT: `capabilities` lists what it can"
-        );
     }
 
     #[test]
