@@ -238,7 +238,7 @@ async fn a_restore_that_is_cut_begins_anew_and_a_spoilt_backup_is_refused() -> O
         .await?;
         let new = new.crash().await?;
         slow.heal().await?;
-        let found = new.on_volume("ls 18").await?;
+        let found = new.on_volume("ls /var/lib/postgresql/18").await?;
         ensure!(found.trim() == "main.backup", "{found}");
 
         let (host, key) = (
@@ -252,7 +252,7 @@ async fn a_restore_that_is_cut_begins_anew_and_a_spoilt_backup_is_refused() -> O
         ensure!(host.put(&key, spoilt).await?.status.is_success());
         let new = new.start().await?.ended().await?;
         new.must_have_said("base.tar.lz4 is damaged").await?;
-        let found = new.on_volume("ls 18").await?;
+        let found = new.on_volume("ls /var/lib/postgresql/18").await?;
         ensure!(found.trim() == "main.backup", "{found}");
 
         ensure!(host.put(&key, whole).await?.status.is_success());
