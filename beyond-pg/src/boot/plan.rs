@@ -15,8 +15,7 @@ use crate::machine::Machine;
 use crate::manifest::Manifest;
 use crate::postgres::ensure::{Ensure, MAINTENANCE_DATABASE};
 use crate::replication::members::Objection;
-use crate::replication::upstream::{Upstream, passfile_line};
-use crate::settings::{Archive, RestoreTarget, Role, Secret, Settings, Tier, keys};
+use crate::settings::{Archive, RestoreTarget, Settings, Tier, keys};
 use crate::tls::source::{Offer, Serve, TlsFacts};
 
 /// What a boot knows besides the disk.
@@ -132,71 +131,6 @@ impl Boot<'_> {
             disk,
             bring_up: self.bring_up(facts),
         })
-    }
-
-    /// Whether the disk and the other members let this machine be what it was asked to be.
-    fn check_standing(&self, facts: &Facts) -> Result<(), Refusal> {
-        match &self.settings.role {
-            Role::Replica { .. } | Role::Sink { .. } => return Ok(()),
-            Role::Single | Role::Primary { .. } => {}
-        }
-        match self.belonging(facts) {
-            Belonging::CopyOf { .. } => return Ok(()),
-            Belonging::Ours | Belonging::OursAtLast => {}
-        }
-        if facts.marks.follows {
-            return Err(Refusal::Follows {
-                pgdata: self.layout.pgdata(),
-                tier: self.settings.role.tier(),
-            });
-        }
-        match facts.members.objection() {
-            Some(objection) => Err(objection.into()),
-            None => Ok(()),
-        }
-    }
-
-    /// Whom this machine follows.
-    fn upstream(&self) -> Option<Upstream> {
-        Upstream::of(self.layout, &self.settings.role)
-    }
-
-    /// A cluster that does not follow yet, or not as this instance.
-    fn joins(&self, facts: &Facts) -> bool {
-        let unlike = |stamp: &String| Some(stamp) != self.instance().as_ref();
-        self.upstream().is_some()
-            && facts.pgdata == Pgdata::Cluster
-            && (!facts.marks.follows
-                || facts.rewind.is_some()
-                || facts.stamp.as_ref().is_some_and(unlike))
-    }
-
-    fn rejoin(&self, facts: &Facts) -> Option<DiskStep> {
-        let upstream = self.upstream().filter(|_| self.joins(facts))?;
-        let unlike = |stamp: &String| Some(stamp) != self.instance().as_ref();
-        Some(DiskStep::Rejoin {
-            upstream,
-            copy: facts.stamp.as_ref().is_some_and(unlike),
-            rewind: facts.rewind,
-        })
-    }
-
-    /// What a standby's Postgres logs in with.
-    fn passfile(&self, facts: &Facts) -> Option<DiskStep> {
-        let wanted = match &self.settings.role {
-            Role::Replica {
-                replication_password,
-                ..
-            } => Some(Secret::new(passfile_line(replication_password))),
-            Role::Single | Role::Primary { .. } | Role::Sink { .. } => None,
-        };
-        match wanted {
-            Some(line) if facts.passfile.as_ref() != Some(&line) => {
-                Some(DiskStep::KeepPassword(line))
-            }
-            None if facts.passfile.is_some() => Some(DiskStep::ForgetPassword),
-            _ => None,
-        }
     }
 
     fn check_restore(&self, facts: &Facts) -> Result<(), Refusal> {
@@ -535,6 +469,9 @@ fn serve(tls: &TlsFacts) -> Option<DiskStep> {
         }),
     }
 }
+
+#[path = "plan_standing.rs"]
+mod standing;
 
 #[cfg(test)]
 #[path = "plan_tests/mod.rs"]

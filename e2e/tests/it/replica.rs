@@ -1,6 +1,7 @@
 //! A primary and a replica of the same image (D-002, C-003).
 
 use anyhow::{Result, ensure};
+use e2e::disk::PGDATA;
 use e2e::{Door, Outcome, Vm, scenario};
 
 /// The replica begins with a base backup and follows; both say so, with how far behind. Its restart, and
@@ -227,6 +228,32 @@ async fn a_volume_that_follows_is_no_primary_because_its_metadata_says_so() -> O
         let _db = db.boot().await?;
         let replica = replica.as_tier("replica").await?.boot().await?;
         replica.receives().await.map(drop)
+    })
+    .await
+}
+
+/// A folder that a rewind was cut in is of no use: a base backup replaces it, and its WAL.
+#[tokio::test]
+async fn what_a_rewind_that_was_cut_left_is_replaced_by_a_base_backup() -> Outcome {
+    scenario(async |world| {
+        let db = world.vm("db").primary_with(["replica"])?.boot().await?;
+        let replica = world.vm("replica").replica_of("db")?.on_folder();
+        let replica = replica.boot().await?;
+        db.has_standby("replica").await?;
+        db.sql("CREATE TABLE t AS SELECT 42 AS answer").await?;
+        let replica = replica.stop().await?;
+        let half = format!("echo '\"begun\"' > {PGDATA}/../rewind.json; rm -r {PGDATA}/base {PGDATA}/standby.signal");
+        replica.on_volume(&half).await?;
+
+        let replica = replica.boot().await?;
+        replica.expect_log("replace what a rewind that was cut left").await?;
+        replica.expect_log("base backup from instance db").await?;
+        replica.receives().await?;
+        replica.has_caught_up_with(&db).await?;
+        ensure!(replica.ask::<i32>("SELECT answer FROM t").await? == 42);
+        let left = replica.shell(&format!("cd {PGDATA}/..; ls")).await?;
+        ensure!(left.split_whitespace().eq(["main", "wal"]), "{left}");
+        replica.restart().await?.must_have_an_empty_plan().await
     })
     .await
 }

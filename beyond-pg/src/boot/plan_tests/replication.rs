@@ -5,6 +5,7 @@ use crate::replication::members::{Member, Ours};
 use crate::replication::seed::Rewind;
 use crate::replication::standing::{Mark, Marks};
 use crate::replication::upstream::passfile_line;
+use crate::settings::Secret;
 
 const PASSWORD: (&str, &str) = ("BEYOND_PG_REPLICATION_PASSWORD", "streams");
 
