@@ -61,7 +61,7 @@ pub(crate) enum End {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SupervisorError {
     #[error(transparent)]
-    Boot(#[from] BootError),
+    Boot(Box<BootError>),
     #[error("this machine is a fork that could not leave its parent: nobody was let in")]
     LeaveParent(#[from] LeaveError),
     #[error("Postgres was not started")]
@@ -72,6 +72,12 @@ pub(crate) enum SupervisorError {
     PreStart(#[from] HookError),
     #[error("listening for signals")]
     Signals(#[source] std::io::Error),
+}
+
+impl From<BootError> for SupervisorError {
+    fn from(error: BootError) -> SupervisorError {
+        SupervisorError::Boot(Box::new(error))
+    }
 }
 
 /// Mounts the volume, boots and keeps the servers running until a stop is asked for, unmounts.

@@ -42,9 +42,9 @@ impl Transfer {
         };
         let (take, give) = (update(debit, '-'), update(credit, '+'));
         if debit < credit {
-            take + &give
+            take + give.as_str()
         } else {
-            give + &take
+            give + take.as_str()
         }
     }
 }

@@ -111,7 +111,7 @@ pub(crate) enum CliError {
     #[error("cannot listen on {}\nHINT: is another process there, or is the folder missing?", path.display())]
     Socket { path: PathBuf, source: io::Error },
     #[error(transparent)]
-    Request(#[from] RequestError),
+    Request(Box<RequestError>),
     #[error(transparent)]
     Page(#[from] PageError),
     #[error(transparent)]
@@ -134,4 +134,9 @@ pub(crate) enum CliError {
     Admin(#[from] AdminError),
     #[error(transparent)]
     Docker(#[from] DockerError),
+}
+impl From<RequestError> for CliError {
+    fn from(error: RequestError) -> Self {
+        Self::Request(Box::new(error))
+    }
 }

@@ -60,7 +60,7 @@ pub(crate) enum RequestError {
     OfAnotherType {
         cmd: &'static str,
         key: String,
-        given: Value,
+        given: String,
         accepted: String,
     },
     #[error("{cmd} is given `{key}` twice\nHINT: once is enough")]
@@ -153,7 +153,7 @@ fn check(row: &CommandRow, key: &str, value: &Value) -> Result<(), RequestError>
         Some(_) => Err(RequestError::OfAnotherType {
             cmd,
             key,
-            given: value.clone(),
+            given: value.to_string(),
             accepted,
         }),
     }

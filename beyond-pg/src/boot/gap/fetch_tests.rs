@@ -24,13 +24,13 @@ async fn answered(answer: Option<&[u8]>) -> Result<Vec<u8>, GapError> {
     let serve = async {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut request = [0; 4096];
-        stream.read(&mut request).await.unwrap();
+        assert_ne!(stream.read(&mut request).await.unwrap(), 0);
         match answer {
             Some(answer) => stream.write_all(answer).await.unwrap(),
             None => std::future::pending().await,
         }
         drop(stream);
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     let part = Part {
         segment: SegmentName::new(1, 4, SegmentSize::DEFAULT).unwrap(),

@@ -133,6 +133,8 @@ pub(crate) struct Machine {
     retry_at: Option<Instant>,
     /// When a PgBouncer that was told to end for a fresh one is not waited for any longer.
     pooler_quits_at: Option<Instant>,
+    /// When the stop was asked for.
+    stopping_since: Option<Instant>,
     budget: StopBudget,
 }
 
@@ -148,6 +150,7 @@ impl Machine {
             post_start_backoff: Backoff::default(),
             retry_at: None,
             pooler_quits_at: None,
+            stopping_since: None,
             budget,
         };
         let actions = machine.start_postgres(now);

@@ -28,6 +28,7 @@ impl Machine {
         if self.is_stopping() {
             return Vec::new();
         }
+        self.stopping_since = Some(now);
         let answering = self.stage != Stage::AwaitingPostgres;
         self.retry_at = None;
         self.pooler.cancel_restart();
@@ -95,8 +96,12 @@ impl Machine {
         vec![Action::Run(Errand::Checkpoint)]
     }
 
+    /// It has what the stages before have left of their shares as well: a standby that looks up the name of
+    /// a primary that is gone cannot be hurried.
     pub(super) fn stop_postgres(&mut self, now: Instant) -> Vec<Action> {
-        let until = now + self.budget.fast_shutdown();
+        let shares = self.budget.drain() + self.budget.checkpoint();
+        let earlier = self.stopping_since.map_or(now, |since| since + shares);
+        let until = earlier.max(now) + self.budget.fast_shutdown();
         self.stage = Stage::StoppingPostgres { until, quit: false };
         vec![
             Action::Abandon,
