@@ -223,7 +223,8 @@ async fn a_restore_that_is_cut_begins_anew_and_a_spoilt_backup_is_refused() -> O
         db.sql("CREATE TABLE t AS SELECT 1 AS n").await?;
         let name = backs_up(&db, &s3).await?;
 
-        let new = world.vm("new").restored_from(&s3, "db").instance("new");
+        let new = world.vm("new").on_folder().restored_from(&s3, "db");
+        let new = new.instance("new");
         let slow = s3.slow(Operation::Get, 65_536).start().await?;
         let new = new.start().await?;
         until(budget::COMES_BACK, "it unpacks", async || {
