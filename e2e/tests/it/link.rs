@@ -136,15 +136,18 @@ async fn a_machine_that_loses_its_host_serves_on_and_links_again() -> Outcome {
         let refused = db.link_trouble(LinkTrouble::Refused).await?;
         db.link_is("gone", |link| link.state == LinkState::Gone)
             .await?;
-        db.sql("DO $$ BEGIN RAISE WARNING 'nobody listens'; END $$")
-            .await?;
+        db.sql("SELECT 1").await?;
 
         refused.heal().await?;
         let link = db
             .link_is("ready for clients", |link| link.service_ready)
             .await?;
         ensure!(link.reconnects == 1 && link.violations == 0, "{link:?}");
-        db.host_hears("nobody listens").await?;
+        // What was said in between may have gone into a connection that was reset at once: the wire has no
+        // acknowledgement for lines.
+        db.sql("DO $$ BEGIN RAISE WARNING 'somebody listens'; END $$")
+            .await?;
+        db.host_hears("somebody listens").await?;
         Ok(())
     })
     .await

@@ -26,15 +26,16 @@ async fn the_host_is_told_what_a_machine_can_do() -> Outcome {
             "health",
             "checkpoint",
             "reload",
+            "backup",
             "prepare_fork",
+            "promote",
+            "set_sync_standbys",
             "archive_now",
             "shutdown",
         ];
         ensure!(capabilities == listed, "{capabilities:?}");
-        for command in ["backup", "promote"] {
-            let words = format!("this version cannot do {command}\nHINT: `capabilities` lists");
-            db.refuses(command, &words).await?;
-        }
+        db.refuses("promote", "cannot do promote on a machine of tier single")
+            .await?;
         let answer = db
             .refuses("teleport", "no command is called \"teleport\"")
             .await?;

@@ -1,5 +1,6 @@
 //! The command line (contract 13): arguments in, calls into the library, lines out.
 
+mod archive;
 mod block_store;
 mod doctor;
 mod down;

@@ -19,6 +19,7 @@ use fake_substrate::substrate::{self, Order, Substrate, SubstrateError};
 use fake_substrate::until::Budget;
 use fake_substrate::volume::store::decide::Children;
 
+use super::archive::Archive;
 use super::replica::Joining;
 use super::undo::Before;
 use super::{CliError, Site, answer, page, sink, storage};
@@ -42,6 +43,8 @@ pub(crate) struct Up {
     #[command(flatten)]
     volume: storage::Volume,
     #[command(flatten)]
+    archive: Archive,
+    #[command(flatten)]
     settings: Settings,
 }
 
@@ -62,6 +65,8 @@ pub(crate) struct Add {
     size: Size,
     #[command(flatten)]
     volume: storage::Volume,
+    #[command(flatten)]
+    archive: Archive,
     #[command(flatten)]
     settings: Settings,
 }
@@ -110,6 +115,8 @@ impl Up {
         let storage = self.volume.storage(site, &self.name).await?;
         let image = image::ensure_postgres(&site.docker, Variant::Release, &site.progress).await?;
         let substrate = substrate(site, storage.backend()).await?;
+        let mut wishes = wishes.clone();
+        self.archive.tell(&substrate, &mut wishes).await?;
         let machine = match substrate.machine(&self.name).await? {
             None => {
                 let storage = self.apart_from_its_sink(&substrate, storage).await?;
@@ -121,7 +128,7 @@ impl Up {
                     storage,
                     ttl: None,
                     ports: PortChoice::At(self.port.unwrap_or(wire::ports::POOLER)),
-                    wishes: wishes.clone(),
+                    wishes,
                     overrides: Overrides::default(),
                 };
                 boot(site, &substrate, order).await?
@@ -131,7 +138,7 @@ impl Up {
             }
             Some((machine, view)) => {
                 let change = self.change(image.id, &view)?;
-                let told = substrate.tell(&view, wishes).await?;
+                let told = substrate.tell(&view, &wishes).await?;
                 settle(site, &machine, &view, change, told).await?;
                 machine
             }
@@ -245,6 +252,7 @@ impl Add {
             let image =
                 image::ensure_postgres(&site.docker, Variant::Release, &site.progress).await?;
             let substrate = substrate(site, storage.backend()).await?;
+            self.archive.tell(&substrate, &mut wishes).await?;
             if let Some(name) = &self.sink {
                 let told = sink::introduce(site, &substrate, name, &self.name).await?;
                 wishes.set.extend(told);
