@@ -7,3 +7,4 @@ pub(crate) mod login;
 pub(crate) mod postmaster;
 pub(crate) mod scram;
 pub(crate) mod session;
+pub(crate) mod two_phase;

@@ -182,7 +182,7 @@ impl<'a> Supervisor<'a> {
         };
         self.errands.began(&step);
         match server {
-            Server::Postgres => {}
+            Server::Postgres => self.errands.forget_future_transactions().await,
             Server::Pooler => self.put_pooler_conf_right().await,
         }
         self.desk.concern(concern, self.servers.trouble(server));

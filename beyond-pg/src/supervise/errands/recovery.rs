@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use wire::lsn::Lsn;
 
-use super::Errands;
+use super::{Errands, chain};
 use crate::archive::ahead;
 use crate::archive::loan::Loan;
 use crate::boot::Observed;
@@ -15,12 +15,21 @@ use crate::postgres::cluster;
 use crate::postgres::controldata::ControlData;
 use crate::postgres::ensure::{EnsureError, MAINTENANCE_DATABASE};
 use crate::postgres::session::Session;
+use crate::postgres::two_phase;
 use crate::replication::upstream::Upstream;
 use crate::replication::watch::Watch;
 use crate::rpc::{Concern, Desk};
 use crate::settings::Archive;
 
 impl Errands<'_> {
+    /// Before each start of Postgres. Best effort: a file that stays is what Postgres would have met anyway.
+    pub(crate) async fn forget_future_transactions(&self) {
+        let user = self.observed.owners.postgres;
+        if let Err(error) = two_phase::forget_future(self.layout, user).await {
+            tracing::error!("{}", chain(&error));
+        }
+    }
+
     /// Where there is an archive, somebody works ahead of its commands from now on.
     pub(crate) fn archives_ahead(&self, lent: &Loan) -> Option<ahead::Child> {
         let Observed {
