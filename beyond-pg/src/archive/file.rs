@@ -84,6 +84,15 @@ impl fmt::Display for Segment {
     }
 }
 
+impl From<Segment> for WalFile {
+    fn from(segment: Segment) -> WalFile {
+        WalFile {
+            name: segment.to_string(),
+            kind: Kind::Segment(segment),
+        }
+    }
+}
+
 impl WalFile {
     /// `None`: Postgres gives no file this name.
     pub(crate) fn parse(name: &str) -> Option<WalFile> {

@@ -120,17 +120,21 @@ async fn put(
     name: &str,
 ) -> Result<(), ArchiveError> {
     let file = WalFile::parse(name).ok_or_else(|| ArchiveError::Name(name.to_owned()))?;
-    if let (Some(stamp), Some(ours)) = (stamp(layout), loan.instance.clone())
-        && stamp != ours
-    {
-        return Err(ArchiveError::NotOurs { stamp, ours });
-    }
+    check_ours(layout, loan)?;
     let path = layout.pgdata().join(path);
     let content = std::fs::read(&path).map_err(|source| ArchiveError::Read { path, source })?;
     let system_id = system_id(layout).await?;
     let place = Place::new(&target.prefix, loan.instance.as_deref());
     push::push(&S3::new(target), &place, &file, &content, system_id).await?;
     Ok(())
+}
+
+/// Nothing of a parent's is archived.
+fn check_ours(layout: &Layout, loan: &Loan) -> Result<(), ArchiveError> {
+    match (stamp(layout), loan.instance.clone()) {
+        (Some(stamp), Some(ours)) if stamp != ours => Err(ArchiveError::NotOurs { stamp, ours }),
+        _ => Ok(()),
+    }
 }
 
 /// Whose segments these are.

@@ -5,7 +5,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{ChildStderr, ChildStdout};
 use tokio::sync::mpsc;
 
-use crate::archive::file::WalFile;
+use crate::archive::file::{Segment, WalFile};
 use crate::archive::loan::{Loan, LoanError};
 use crate::archive::object::{self, Object};
 use crate::archive::place::{BackupPart, Place};
@@ -248,10 +248,9 @@ impl Taking<'_> {
         } = streamed;
         let (first, last) = record::segments(manifest.timeline, manifest.start, manifest.end);
         for number in first.number..=last.number {
-            let segment = crate::archive::file::Segment { number, ..first }.to_string();
-            let file = WalFile::parse(&segment);
-            let key = file.map(|file| self.place.file(&file)).unwrap_or_default();
-            if self.store.head(&key).await?.is_none() {
+            let file = WalFile::from(Segment { number, ..first });
+            if self.store.head(&self.place.file(&file)).await?.is_none() {
+                let segment = file.name().to_owned();
                 return Err(TakeError::WalMissing { segment });
             }
         }

@@ -33,8 +33,8 @@ pub(crate) struct PromotionEnd {
 pub(crate) struct SyncStandbys {
     pub(crate) instance: Option<String>,
     /// The names of the metadata at that time. Other ones there are newer than this record.
-    pub(crate) over: Vec<String>,
-    pub(crate) names: Vec<String>,
+    pub(crate) over: Vec<StandbyName>,
+    pub(crate) names: Vec<StandbyName>,
 }
 
 /// What the volume says of its standing.
@@ -112,26 +112,12 @@ impl SyncStandbys {
         let Role::Primary { standbys, .. } = &mut settings.role else {
             return false;
         };
-        let in_force = self.instance == instance && self.over == names(standbys);
+        let in_force = self.instance == instance && self.over == *standbys;
         if in_force {
-            *standbys = parsed(&self.names).unwrap_or_default();
+            standbys.clone_from(&self.names);
         }
         in_force
     }
-}
-
-/// As texts.
-pub(crate) fn names(standbys: &[StandbyName]) -> Vec<String> {
-    standbys
-        .iter()
-        .map(|name| name.as_str().to_owned())
-        .collect()
-}
-
-/// As names, or the first that is none.
-pub(crate) fn parsed(names: &[String]) -> Result<Vec<StandbyName>, String> {
-    let parse = |name: &String| StandbyName::parse(name).ok_or_else(|| name.clone());
-    names.iter().map(parse).collect()
 }
 
 #[cfg(test)]

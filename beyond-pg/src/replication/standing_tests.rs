@@ -48,12 +48,15 @@ fn promoted_as(instance: &str, follows: bool) -> Marks {
 }
 
 fn set(over: &[&str], names: &[&str]) -> Marks {
-    let texts = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+    let names_of = |names: &[&str]| -> Vec<StandbyName> {
+        let parse = |name: &&str| StandbyName::parse(name).unwrap();
+        names.iter().map(parse).collect()
+    };
     Marks {
         sync: Some(SyncStandbys {
             instance: Some("b".to_owned()),
-            over: texts(over),
-            names: texts(names),
+            over: names_of(over),
+            names: names_of(names),
         }),
         ..Marks::default()
     }
@@ -127,4 +130,14 @@ fn a_copy_does_not_wait_for_whom_its_parent_waits() {
         set(&["a"], &["c"]).apply(&mut told, false),
         [Mark::SyncStandbys]
     );
+}
+
+/// Commits that waited for somebody do not come to wait for nobody.
+#[test]
+fn a_record_with_a_name_that_is_none_is_no_record() {
+    let record = |name| format!(r#"{{"instance":"b","over":[],"names":["{name}"]}}"#);
+    serde_json::from_str::<SyncStandbys>(&record("c")).unwrap();
+    for name in ["*", "", "a b"] {
+        serde_json::from_str::<SyncStandbys>(&record(name)).unwrap_err();
+    }
 }

@@ -1,11 +1,10 @@
 //! `promote` and `set_sync_standbys`: a machine's standing changes while it runs, and stays so.
 
-use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fs, io};
 
 use tokio_postgres::types::PgLsn;
-use wire::lsn::Lsn;
 use wire::rpc::{CommandName, Response};
 
 use crate::conf::{self, ConfFile};
@@ -18,7 +17,7 @@ use crate::replication::upstream::STANDBY;
 use crate::rpc::commands::{CommandError, session};
 use crate::rpc::desk::Desk;
 use crate::rpc::{lsn, policy};
-use crate::settings::{Role, Settings, Tier};
+use crate::settings::{Role, Settings, StandbyName, Tier};
 use crate::sys::user;
 use crate::wal::name;
 
@@ -135,15 +134,18 @@ async fn end_of_promotion(desk: &Desk, session: &Session) -> Result<PromotionEnd
     let query =
         "SELECT ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int";
     let timeline: i32 = session.query_one(query, &[]).await?.get(0);
-    let timeline = u32::try_from(timeline).unwrap_or_default();
+    // A timeline has 32 bits, the type of SQL one less.
+    let timeline = timeline.cast_unsigned();
     let path = desk.layout.wal().join(name::history(timeline));
     let history =
         fs::read_to_string(path).map_err(|source| CommandError::History { timeline, source })?;
-    let left = name::left_at(&history).last().copied();
-    Ok(PromotionEnd {
-        timeline,
-        lsn: left.map_or(Lsn::INVALID, |(_before, lsn)| lsn),
-    })
+    match name::left_at(&history).last() {
+        Some(&(_before, lsn)) => Ok(PromotionEnd { timeline, lsn }),
+        None => Err(CommandError::History {
+            timeline,
+            source: io::Error::other("it does not say where the timeline before was left"),
+        }),
+    }
 }
 
 /// Keeps the names, then lets Postgres follow them.
@@ -152,11 +154,12 @@ pub(super) async fn set_sync_standbys(
     names: &[String],
 ) -> Result<Response, CommandError> {
     let _turn = desk.work.acquire().await?;
-    let standbys = match standing::parsed(names) {
+    let standbys: Result<Vec<_>, _> = names.iter().cloned().map(StandbyName::try_from).collect();
+    let standbys = match standbys {
         Ok(standbys) => standbys,
-        Err(name) => {
+        Err(words) => {
             return Ok(Response::refused(format!(
-                "{name:?} is no name of a standby\nHINT: a name has 1 to 63 letters, digits, `_` or `-`, and is the BEYOND_INSTANCE_ID of a replica; never `*`, with which any connection could acknowledge a commit"
+                "{words}\nHINT: a name has 1 to 63 letters, digits, `_` or `-`, and is the BEYOND_INSTANCE_ID of a replica; never `*`, with which any connection could acknowledge a commit"
             )));
         }
     };
@@ -175,16 +178,16 @@ pub(super) async fn set_sync_standbys(
     };
     let over = match marks::read(&desk.layout)?.sync {
         Some(record) => record.over,
-        None => standing::names(before),
+        None => before.clone(),
     };
-    *before = standbys;
+    before.clone_from(&standbys);
     let record = SyncStandbys {
         instance: settings
             .instance_id
             .as_ref()
             .map(|id| id.as_str().to_owned()),
         over,
-        names: names.to_vec(),
+        names: standbys,
     };
     marks::keep_sync(&desk.layout, user::postgres()?, &record)?;
     let wanted = settings.sync_names().unwrap_or_default();

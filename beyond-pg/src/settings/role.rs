@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::secret::Secret;
 
 /// Who streams WAL: the role that a primary makes and a sink logs in as.
@@ -82,8 +84,10 @@ impl Role {
     }
 }
 
-/// An `application_name` in `synchronous_standby_names`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An `application_name` in `synchronous_standby_names`. One that is read from a record is checked as well: a name
+/// that is none must not leave commits waiting for nobody.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub(crate) struct StandbyName(String);
 
 impl StandbyName {
@@ -98,6 +102,20 @@ impl StandbyName {
     /// The name itself.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl TryFrom<String> for StandbyName {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        Self::parse(&name).ok_or_else(|| format!("{name:?} is no name of a standby"))
+    }
+}
+
+impl From<StandbyName> for String {
+    fn from(name: StandbyName) -> String {
+        name.0
     }
 }
 

@@ -155,6 +155,8 @@ impl<'a> Errands<'a> {
         if !self.leaves_parent() {
             return Ok(false);
         }
+        // It starts a Postgres of its own.
+        self.forget_future_transactions().await;
         let mut stop = pin!(stop);
         let restore = self.observed.restores(self.layout);
         loop {

@@ -199,8 +199,5 @@ async fn boot_disk<'a>(
     let say = |words| desk.concern(Concern::Upstream, words);
     observed.apply(layout, &plan, &mut journal, &say).await?;
     let journal = RefCell::new(journal);
-    let errands = Errands::new(layout, observed, plan, hooks, journal);
-    // A fork and a restore start a Postgres of their own.
-    errands.forget_future_transactions().await;
-    Ok(errands)
+    Ok(Errands::new(layout, observed, plan, hooks, journal))
 }

@@ -22,7 +22,7 @@ use crate::archive::object::Object;
 use crate::archive::place::Place;
 use crate::archive::push::{self, PushError};
 use crate::archive::s3::S3;
-use crate::archive::{ArchiveError, source, stamp, system_id};
+use crate::archive::{ArchiveError, check_ours, source, system_id};
 use crate::fx::clock;
 use crate::fx::fs::{self, FsError};
 use crate::layout::Layout;
@@ -145,9 +145,9 @@ impl Ahead {
         let Some(reached) = self.reach().await? else {
             return Ok(Answer::Yourself);
         };
-        if is_anothers(&self.layout, &reached.loan) {
-            return Ok(Answer::Yourself);
-        }
+        check_ours(&self.layout, &reached.loan)?;
+        // Whoever archives has recovered: what was fetched ahead is asked for no more.
+        self.fetches.borrow_mut().turn_to(Vec::new());
         let earlier = self.puts.borrow_mut().take(name);
         // One that failed ahead is tried for whoever asks: what was wrong then may be mended.
         let earlier = match earlier {
@@ -276,14 +276,6 @@ impl Ahead {
             .get_or_try_init(|| system_id(&self.layout))
             .await?;
         Ok(*id)
-    }
-}
-
-/// The command has the words for it.
-fn is_anothers(layout: &Layout, loan: &Loan) -> bool {
-    match (stamp(layout), &loan.instance) {
-        (Some(stamp), Some(ours)) => stamp != *ours,
-        _ => false,
     }
 }
 
