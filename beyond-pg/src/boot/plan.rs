@@ -8,14 +8,14 @@ use thiserror::Error;
 use crate::boot::facts::{Facts, FileState, Pgdata, WalDir, WalLink, wanted_dirs};
 use crate::boot::step::{BringUpStep, DiskStep, Plan};
 use crate::conf::{self, ConfFile, ConfInputs, Owner};
-use crate::fork::{self, Belonging, Part, Restored};
+use crate::fork::{Belonging, Part};
 use crate::hooks::Stage;
 use crate::layout::{Layout, MAJOR};
 use crate::machine::Machine;
 use crate::manifest::Manifest;
 use crate::postgres::ensure::{Ensure, MAINTENANCE_DATABASE};
 use crate::replication::members::Objection;
-use crate::settings::{Archive, RestoreTarget, Settings, Tier, keys};
+use crate::settings::{Settings, Tier};
 use crate::tls::source::{Offer, Serve, TlsFacts};
 
 /// What a boot knows besides the disk.
@@ -131,74 +131,6 @@ impl Boot<'_> {
             disk,
             bring_up: self.bring_up(facts),
         })
-    }
-
-    fn check_restore(&self, facts: &Facts) -> Result<(), Refusal> {
-        let from = self.settings.restore_from.is_some();
-        let empty = matches!(facts.pgdata, Pgdata::Absent { .. } | Pgdata::HalfMade);
-        if self.settings.restore.is_none() && !(from && (empty || facts.fetched)) {
-            return Ok(());
-        }
-        if self.settings.archive == Archive::Off && !from {
-            return Err(Refusal::RestoreWithout(keys::ARCHIVE_TARGET.name));
-        }
-        if self.settings.instance_id.is_none() {
-            return Err(Refusal::RestoreWithout(keys::INSTANCE_ID.name));
-        }
-        match empty && !from {
-            true => Err(Refusal::NothingToRestore {
-                pgdata: self.layout.pgdata(),
-            }),
-            false => Ok(()),
-        }
-    }
-
-    /// Where the restore ends that is yet to be done.
-    pub(crate) fn restores(&self, facts: &Facts) -> Option<&RestoreTarget> {
-        let target = self.settings.restore.as_ref()?;
-        let ours = self.settings.instance_id.as_ref()?;
-        let done = facts.restored == Some(Restored::new(ours.as_str(), target));
-        // What a backup brings along was done before it was taken.
-        (!done || facts.fetched).then_some(target)
-    }
-
-    /// Whose this volume is. One without a cluster is nobody's.
-    fn belonging(&self, facts: &Facts) -> Belonging {
-        // Of a copy that follows `rejoin` makes what it shall be.
-        if self.upstream().is_some() {
-            return Belonging::Ours;
-        }
-        let ours = self.instance();
-        match facts.pgdata {
-            Pgdata::Cluster => {
-                let (stamp, journal) = (facts.stamp.as_deref(), facts.fork.as_ref());
-                let restores = self.restores(facts).is_some() || facts.fetched;
-                fork::belonging(stamp, ours.as_deref(), journal, restores)
-            }
-            _ => Belonging::Ours,
-        }
-    }
-
-    /// What has to be on disk before a fork can leave its parent.
-    fn fork(&self, facts: &Facts) -> Vec<DiskStep> {
-        match self.belonging(facts) {
-            Belonging::Ours => Vec::new(),
-            Belonging::OursAtLast => vec![DiskStep::EndFork],
-            Belonging::CopyOf { begun: true, .. } => Vec::new(),
-            // The certificate goes first: with the journal there, it is a new one already.
-            Belonging::CopyOf {
-                parent,
-                ours: child,
-                begun: false,
-            } => {
-                let parents = !facts.tls.user_manages() && parent != child;
-                let discard = parents.then_some(DiskStep::DiscardCertificate);
-                discard
-                    .into_iter()
-                    .chain([DiskStep::BeginFork { parent, child }])
-                    .collect()
-            }
-        }
     }
 
     /// What there is to choose a certificate from: not what the parent issued for itself.
@@ -470,6 +402,8 @@ fn serve(tls: &TlsFacts) -> Option<DiskStep> {
     }
 }
 
+#[path = "plan_copies.rs"]
+mod copies;
 #[path = "plan_standing.rs"]
 mod standing;
 
