@@ -8,3 +8,4 @@ pub(crate) mod postmaster;
 pub(crate) mod scram;
 pub(crate) mod session;
 pub(crate) mod two_phase;
+pub(crate) mod wal_end;

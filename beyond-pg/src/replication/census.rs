@@ -5,8 +5,9 @@ use thiserror::Error;
 use crate::fx::exec::ExecError;
 use crate::fx::fs::{self, FsError};
 use crate::layout::Layout;
-use crate::postgres::cluster;
 use crate::postgres::controldata::{ControlData, ControlDataError};
+use crate::postgres::wal_end::WalEndError;
+use crate::postgres::{cluster, wal_end};
 use crate::replication::members::{Member, Members, Ours};
 use crate::replication::upstream::{Upstream, UpstreamError};
 use crate::settings::{Conninfo, Secret};
@@ -19,6 +20,8 @@ pub(crate) enum CensusError {
     Exec(#[from] ExecError),
     #[error(transparent)]
     ControlData(#[from] ControlDataError),
+    #[error(transparent)]
+    End(#[from] WalEndError),
     #[error(transparent)]
     Fs(#[from] FsError),
 }
@@ -47,30 +50,36 @@ impl Census<'_> {
         // It is made by the first step of the boot, and this comes before.
         fs::make_dir(&layout.run_dir(), 0o755, Account::root())?;
         let (upstream, _pass) = Upstream::of_writer(layout, owner, self.members, self.password)?;
-        let (primary, standby) = tokio::join!(
-            upstream.primary(layout, owner),
-            upstream.standby(layout, owner)
-        );
-        let others = [heard("writes", primary), heard("follows", standby)];
+        let answers = upstream.everybody(layout, owner).await;
         Ok(Members {
             ours,
-            others: others.into_iter().flatten().collect(),
+            others: answers.into_iter().filter_map(heard).collect(),
         })
     }
 
     async fn ours(&self) -> Result<Ours, CensusError> {
         let text = cluster::controldata(self.layout, self.owner).run().await?;
         let control = ControlData::parse(&text)?;
+        let timeline = control.timeline.max(self.promoted_to.unwrap_or(0));
+        let stream = wal_end::stream(&control, timeline)?;
+        let end = wal_end::find(self.layout, &stream, &control)?;
         Ok(Ours {
             system_id: control.system_id.to_string(),
-            timeline: control.timeline.max(self.promoted_to.unwrap_or(0)),
+            timeline,
+            // A standby is sent whole pages, which may end in the middle of a record.
+            end: end.bytes.max(end.records),
         })
     }
 }
 
-fn heard(what: &str, answer: Result<Member, UpstreamError>) -> Option<Member> {
+fn heard(answer: Result<Member, UpstreamError>) -> Option<Member> {
     match answer {
         Ok(member) => {
+            let what = if member.in_recovery {
+                "follows"
+            } else {
+                "writes"
+            };
             tracing::info!(
                 "instance {} of this cluster {what}, on timeline {}",
                 member.name(),
@@ -78,9 +87,10 @@ fn heard(what: &str, answer: Result<Member, UpstreamError>) -> Option<Member> {
             );
             Some(member)
         }
+        // Ourselves among them: nothing runs here yet.
         Err(error) => {
             tracing::info!(
-                "no other member of this cluster that {what}: {}",
+                "a member of this cluster does not answer: {}",
                 chain(&error)
             );
             None

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use thiserror::Error;
+use wire::lsn::Lsn;
 
 /// A member that answered.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -11,6 +12,8 @@ pub(crate) struct Member {
     pub(crate) timeline: u32,
     /// It follows somebody.
     pub(crate) in_recovery: bool,
+    /// The end of the WAL that is safe there, of one that follows.
+    pub(crate) flushed_lsn: Option<Lsn>,
     /// The slot of whoever asks, if it has one there.
     pub(crate) slot: Option<Slot>,
 }
@@ -40,6 +43,8 @@ impl Member {
 pub(crate) struct Ours {
     pub(crate) system_id: String,
     pub(crate) timeline: u32,
+    /// The end of its WAL, the beginnings of a record that never became whole among it.
+    pub(crate) end: Lsn,
 }
 
 /// Everybody who could be asked before the boot.
@@ -68,6 +73,15 @@ pub(crate) enum Objection {
     )]
     SecondWriter { instance: String, timeline: u32 },
     #[error(
+        "instance {instance}, which follows this machine, has WAL up to {theirs}, and this volume's ends at {ours}: what was acknowledged in between is there alone, and opening here would give it up. Nothing was changed.\n\
+         HINT: `promote` that machine, and boot this one with BEYOND_PG_TIER=replica: it rejoins. To give those commits up instead, empty that machine's volume before this one is booted"
+    )]
+    Behind {
+        instance: String,
+        theirs: Lsn,
+        ours: Lsn,
+    },
+    #[error(
         "instance {instance}, a member of this cluster by BEYOND_PG_PRIMARY_CONNINFO, holds the cluster {theirs}, and this volume {ours}. Nothing was changed.\n\
          HINT: attach the volume that belongs to this cluster, or boot this machine as a replica; leave BEYOND_PG_PRIMARY_CONNINFO out to start a cluster of its own"
     )]
@@ -87,6 +101,16 @@ impl Members {
     /// The first reason not to write.
     pub(crate) fn objection(&self) -> Option<Objection> {
         self.others.iter().find_map(|other| self.of(other))
+    }
+
+    /// A host that was lost took WAL with it which a standby on the same timeline has.
+    fn behind(ours: &Ours, other: &Member) -> Option<Objection> {
+        let theirs = other.flushed_lsn?;
+        (other.timeline == ours.timeline && theirs > ours.end).then(|| Objection::Behind {
+            instance: other.name().to_owned(),
+            theirs,
+            ours: ours.end,
+        })
     }
 
     fn of(&self, other: &Member) -> Option<Objection> {
@@ -114,7 +138,7 @@ impl Members {
         } else if timeline == ours.timeline && !other.in_recovery {
             Some(Objection::SecondWriter { instance, timeline })
         } else {
-            None
+            Self::behind(ours, other)
         }
     }
 }
@@ -129,6 +153,7 @@ mod tests {
             instance_id: Some("i-b".to_owned()),
             timeline,
             in_recovery,
+            flushed_lsn: in_recovery.then(|| "0/5000000".parse().unwrap()),
             slot: None,
         }
     }
@@ -137,6 +162,7 @@ mod tests {
         let ours = Ours {
             system_id: "7".to_owned(),
             timeline: 2,
+            end: "0/5000000".parse().unwrap(),
         };
         Members {
             ours: Some(ours),
@@ -170,6 +196,23 @@ mod tests {
                 "{words}"
             );
         }
+    }
+
+    #[test]
+    fn a_standby_that_has_more_wal_of_our_timeline_is_a_reason() {
+        let ahead = |timeline| Member {
+            flushed_lsn: Some("0/5000001".parse().unwrap()),
+            ..member("7", timeline, true)
+        };
+        let words = asked(vec![ahead(2)]).objection().unwrap().to_string();
+        assert!(
+            words.starts_with(
+                "instance i-b, which follows this machine, has WAL up to 0/5000001, and this volume's ends at 0/5000000"
+            ),
+            "{words}"
+        );
+        // Positions of another timeline say nothing; what left ours after them is looked at by its timeline.
+        assert_eq!(asked(vec![ahead(1)]).objection(), None);
     }
 
     #[test]

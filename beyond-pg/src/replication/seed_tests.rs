@@ -7,6 +7,7 @@ fn primary(system_id: &str, timeline: u32) -> Member {
         instance_id: Some("i-b".to_owned()),
         timeline,
         in_recovery: false,
+        flushed_lsn: None,
         slot: None,
     }
 }

@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use thiserror::Error;
 
 use crate::conf;
@@ -18,7 +19,7 @@ use crate::replication::members::Member;
 use crate::settings::{Conninfo, REPLICATION_ROLE, Role, Secret, StandbyName};
 use crate::sys::user::Account;
 
-/// How long the members may take to answer, one after the other.
+/// How long a member may take to answer.
 const ANSWER: Duration = Duration::from_secs(15);
 
 /// The owner of a standby's password file: Postgres itself.
@@ -30,7 +31,7 @@ const MEMBERS: &str = "members";
 pub(crate) enum UpstreamError {
     #[error("asking the primary")]
     Ask(#[from] ExecError),
-    #[error("no member of the cluster answered within {} s", ANSWER.as_secs())]
+    #[error("a member of the cluster did not answer within {} s", ANSWER.as_secs())]
     Silent,
     #[error("a member's answer is not what was asked for")]
     Answer(#[from] serde_json::Error),
@@ -109,14 +110,18 @@ impl Upstream {
         self.ask(layout, owner, "").await
     }
 
-    /// Asks a member that follows.
-    pub(crate) async fn standby(
+    /// Asks each member, whatever it is: one after the other in the line, all at once.
+    pub(crate) async fn everybody(
         &self,
         layout: &Layout,
         owner: Account,
-    ) -> Result<Member, UpstreamError> {
-        self.ask(layout, owner, " target_session_attrs=standby")
-            .await
+    ) -> Vec<Result<Member, UpstreamError>> {
+        let hosts = self.conninfo.each_host().into_iter();
+        let asked = hosts.map(async |host| {
+            let whom = format!(" {host} target_session_attrs=any");
+            self.ask(layout, owner, &whom).await
+        });
+        join_all(asked).await
     }
 
     async fn ask(
@@ -140,6 +145,8 @@ impl Upstream {
                      'timeline', CASE WHEN follows THEN (SELECT greatest(timeline_id, min_recovery_end_timeline) \
                          FROM pg_control_checkpoint(), pg_control_recovery()) \
                          ELSE ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int END, \
+                     'flushed_lsn', CASE WHEN follows \
+                         THEN greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())::text END, \
                      'slot', (SELECT json_build_object('status', wal_status) \
                          FROM pg_replication_slots WHERE slot_name = '{slot}')) \
                      FROM pg_is_in_recovery() AS follows"

@@ -4,6 +4,7 @@
 //! what it requires, and who must acknowledge a commit is one question ([`Settings::sync_names`]).
 //! No I/O, no environment, no clock; the text comes from `metadata`.
 
+mod conninfo;
 pub(crate) mod keys;
 mod parse;
 mod problem;
@@ -14,8 +15,9 @@ mod wal;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use conninfo::Conninfo;
 pub(crate) use problem::{Problem, Problems, Warning};
-pub(crate) use role::{Conninfo, REPLICATION_ROLE, Role, StandbyName, Tier};
+pub(crate) use role::{REPLICATION_ROLE, Role, StandbyName, Tier};
 pub(crate) use secret::Secret;
 pub(crate) use wal::{
     Archive, InstanceId, RestoreFrom, RestoreTarget, S3Keys, S3Target, Sink, SinkAddress,

@@ -1,8 +1,9 @@
 //! One pass over the document: reads what it can, notes every problem, decides at the end.
 
+use super::conninfo::Conninfo;
 use super::keys::{self, Key};
 use super::problem::{Problem, Problems, Warning};
-use super::role::{Conninfo, Role, StandbyName, Tier};
+use super::role::{Role, StandbyName, Tier};
 use super::secret::Secret;
 use super::wal::{
     Archive, InstanceId, RestoreFrom, RestoreTarget, S3Keys, S3Target, Sink, SinkAddress,

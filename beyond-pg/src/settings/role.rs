@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::conninfo::Conninfo;
 use super::secret::Secret;
 
 /// Who streams WAL: the role that a primary makes and a sink logs in as.
@@ -116,27 +117,5 @@ impl TryFrom<String> for StandbyName {
 impl From<StandbyName> for String {
     fn from(name: StandbyName) -> String {
         name.0
-    }
-}
-
-/// How to reach a primary: libpq `key=value` pairs that carry no password.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Conninfo(String);
-
-impl Conninfo {
-    /// Refuses a password, because conninfo ends up in a file and in `pg_stat_wal_receiver`, and
-    /// refuses URIs, where one can hide in the authority.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let accepted = !text.is_empty()
-            && text.contains('=')
-            && !text.contains("://")
-            && !text.contains(char::is_control)
-            && !text.to_ascii_lowercase().contains("password");
-        accepted.then(|| Self(text.to_owned()))
-    }
-
-    /// The pairs as they were given.
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
     }
 }

@@ -148,6 +148,42 @@ async fn a_promoted_replica_has_every_acknowledged_commit_and_the_old_primary_on
     .await
 }
 
+/// A primary whose host was lost, and that nobody promoted over, is on the same timeline as its replica and
+/// behind it: what was acknowledged since the flush point is with the replica alone. Opening would give it up.
+#[tokio::test]
+async fn a_primary_that_fell_back_behind_its_replica_does_not_open() -> Outcome {
+    scenario(async |world| {
+        let db = world.vm("db").primary_with(["replica"])?.on_host("host-1");
+        let db = db.boot().await?;
+        let replica = world.vm("replica").replica_of("db")?.on_host("host-2");
+        let replica = replica.boot().await?;
+        db.has_standby("replica").await?;
+        let mut ledger = db.keep_writing(Door::Direct).await?;
+        ledger.reaches(100).await?;
+        db.flush().await?;
+        ledger.reaches(ledger.so_far().rows() + 200).await?;
+        let lost = db.lose_host().await?;
+        let all = ledger.cut_off().await?;
+
+        let old = lost.rehome().await?.start().await?.ended().await?;
+        old.must_have_said("instance replica, which follows this machine, has WAL up to")
+            .await?;
+        old.must_have_said(
+            "HINT: `promote` that machine, and boot this one with BEYOND_PG_TIER=replica",
+        )
+        .await?;
+
+        replica.promote().await?;
+        replica.answers_again().await?;
+        all.is_kept_by(&replica).await?;
+        let old = old.as_tier("replica").await?.boot().await?;
+        old.receives().await?;
+        old.has_caught_up_with(&replica).await?;
+        all.is_kept_by(&old).await
+    })
+    .await
+}
+
 /// A promotion outlives a crash though the metadata still says replica, and the names that commits wait for
 /// do; both end when the metadata says something new. What makes no sense is refused.
 #[tokio::test]

@@ -9,10 +9,10 @@ use super::plan::{Local, Mismatch, Part};
 use super::{Filling, GapError};
 use crate::fx::fs as files;
 use crate::layout::Layout;
-use crate::postgres::cluster;
 use crate::postgres::controldata::ControlData;
+use crate::postgres::{cluster, wal_end};
 use crate::sys::user::Account;
-use crate::wal::{self, Begin, End, Folder, SegmentName, SegmentSize, Stream};
+use crate::wal::{self, SegmentName, Stream};
 
 /// A cluster whose Postgres does not run.
 pub(super) struct Volume<'a> {
@@ -27,14 +27,8 @@ impl<'a> Volume<'a> {
     pub(super) async fn observe(filling: &Filling<'a>) -> Result<Volume<'a>, GapError> {
         let (layout, owner) = (filling.layout, filling.owners.postgres);
         let control = ControlData::parse(&cluster::controldata(layout, owner).run().await?)?;
-        let segment = SegmentSize::new(control.segment_bytes)
-            .ok_or(GapError::SegmentSize(control.segment_bytes))?;
-        let stream = Stream {
-            system_id: control.system_id,
-            timeline: control.timeline,
-            segment,
-        };
-        let end = walk(layout, &stream, &control)?;
+        let stream = wal_end::stream(&control, control.timeline)?;
+        let end = wal_end::find(layout, &stream, &control)?;
         Ok(Volume {
             layout,
             owner,
@@ -43,7 +37,7 @@ impl<'a> Volume<'a> {
                 system_id: control.system_id,
                 instance: filling.instance.map(|id| id.as_str().to_owned()),
                 timeline: control.timeline,
-                segment,
+                segment: stream.segment,
                 end: end.records,
                 left: left(layout, control.timeline)?,
             },
@@ -81,7 +75,7 @@ impl<'a> Volume<'a> {
 
     /// That the volume now has valid WAL up to there, and that recovery will replay it.
     pub(super) fn check(&self, until: Lsn) -> Result<(), GapError> {
-        let end = walk(self.layout, &self.stream, &self.control)?;
+        let end = wal_end::find(self.layout, &self.stream, &self.control)?;
         if end.bytes.max(end.records) < until {
             return Err(GapError::NotWhole {
                 promised: until,
@@ -130,17 +124,6 @@ impl<'a> Volume<'a> {
             .join("pg_wal")
             .join(segment.to_string())
     }
-}
-
-fn walk(layout: &Layout, stream: &Stream, control: &ControlData) -> Result<End, GapError> {
-    let path = layout.pgdata().join("pg_wal");
-    let failed = |source| GapError::Wal {
-        path: path.clone(),
-        source,
-    };
-    let mut folder = Folder::list(&path, stream.timeline, stream.segment).map_err(failed)?;
-    let begin = Begin::Record(Lsn::new(control.redo.into()));
-    wal::walk(&mut folder, stream, begin).map_err(failed)
 }
 
 /// Where the timelines before this one were left; the first has no history.

@@ -39,6 +39,7 @@ use crate::fx::exec::ExecError;
 use crate::fx::fs::FsError;
 use crate::layout::Layout;
 use crate::postgres::controldata::ControlDataError;
+use crate::postgres::wal_end::WalEndError;
 use crate::settings::{InstanceId, Sink, SinkPolicy};
 use crate::supervise::chain;
 
@@ -75,8 +76,8 @@ pub(crate) enum GapError {
          HINT: its pg_control is damaged; restore the volume"
     )]
     Position { redo: PgLsn, timeline: u32 },
-    #[error("the cluster says that its WAL segments have {0} bytes, which none can have")]
-    SegmentSize(u64),
+    #[error(transparent)]
+    End(#[from] WalEndError),
     #[error(transparent)]
     Exec(#[from] ExecError),
     #[error(transparent)]

@@ -6,6 +6,7 @@ use crate::replication::seed::Rewind;
 use crate::replication::standing::{Mark, Marks};
 use crate::replication::upstream::passfile_line;
 use crate::settings::Secret;
+use wire::lsn::Lsn;
 
 const PASSWORD: (&str, &str) = ("BEYOND_PG_REPLICATION_PASSWORD", "streams");
 
@@ -186,12 +187,14 @@ fn a_primary_that_was_outranked_is_refused_before_the_first_step() {
         instance_id: Some("db-2".into()),
         timeline: 2,
         in_recovery: false,
+        flushed_lsn: None,
         slot: None,
     };
     let members = Members {
         ours: Some(Ours {
             system_id: "7".into(),
             timeline: 1,
+            end: Lsn::new(1 << 24),
         }),
         others: vec![other],
     };
