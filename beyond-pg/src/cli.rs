@@ -56,6 +56,10 @@ pub(crate) enum Command {
         #[arg(long, value_name = "SEGMENTS", value_parser = clap::value_parser!(u8).range(1..=64))]
         at_once: u8,
     },
+    /// Fetch what the archive has and this volume lacks, before Postgres is started; PID 1 calls this and reads
+    /// the line of JSON.
+    #[command(hide = true)]
+    ArchiveGap,
     /// Stream a base backup to the archive; PID 1 calls this (RPC `backup`) and reads the lines of JSON.
     Backup {
         /// What it shall be called.

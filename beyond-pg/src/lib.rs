@@ -105,6 +105,11 @@ fn carry_out(layout: &Layout, command: &Command, logs: Logs) -> anyhow::Result<E
             runtime()?.block_on(archive::ahead::run(layout, usize::from(*at_once)))?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::ArchiveGap => {
+            let caught = runtime()?.block_on(boot::gap::archive::catch_up(layout))?;
+            print(&serde_json::to_string(&caught)?);
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Backup {
             name,
             expected,

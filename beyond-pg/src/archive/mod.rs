@@ -196,7 +196,7 @@ pub(crate) async fn restore_window(layout: &Layout) -> Result<Window, ArchiveErr
             local::read(layout, account, &ControlData::parse(&text)?).await?
         }
     };
-    let entries = store.list(&place.files()).await?;
+    let entries = store.list(&place.files(), None).await?;
     let archived: Vec<Archived> = entries
         .into_iter()
         .filter_map(|entry| {
@@ -222,6 +222,17 @@ fn source(layout: &Layout, loan: &Loan) -> Result<(S3, Place), ArchiveError> {
     };
     let whose = stamp(layout).or_else(|| loan.instance.clone());
     let place = Place::new(&target.prefix, whose.as_deref());
+    Ok((S3::new(target), place))
+}
+
+/// The archive of this machine, for one who reads it before Postgres writes to it.
+pub(crate) async fn own(layout: &Layout) -> Result<(S3, Place), ArchiveError> {
+    let loan = Loan::ask(layout).await?;
+    check_ours(layout, &loan)?;
+    let Archive::S3(target) = &loan.archive else {
+        return Err(ArchiveError::NoTarget);
+    };
+    let place = Place::new(&target.prefix, loan.instance.as_deref());
     Ok((S3::new(target), place))
 }
 

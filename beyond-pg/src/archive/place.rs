@@ -69,6 +69,11 @@ impl Place {
         format!("{}wal/", self.folder)
     }
 
+    /// A key that lies before a segment's and behind all that come before it.
+    pub(crate) fn before(&self, segment: Segment) -> String {
+        format!("{}{segment}", self.files())
+    }
+
     /// What the keys of all backups begin with.
     pub(crate) fn backups(&self) -> String {
         format!("{}backups/", self.folder)
@@ -113,6 +118,9 @@ mod tests {
             place.segment_of(&place.file(&file)).map(|s| s.to_string()),
             Some(name.to_owned())
         );
+        let earlier = WalFile::parse("000000010000000000000001").unwrap();
+        let before = place.before(place.segment_of(&place.file(&file)).unwrap());
+        assert!(place.file(&earlier) < before && before < place.file(&file));
         assert_eq!(place.segment_of("a/i-2/wal/x.lz4"), None);
         assert_eq!(
             place.segment_of(&format!("a/i-1/wal/{name}.partial.lz4")),

@@ -209,12 +209,13 @@ impl Store for S3 {
         Ok(Some(Object { label, body }))
     }
 
-    async fn list(&self, prefix: &str) -> Result<Vec<Entry>, StoreError> {
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<Entry>, StoreError> {
         let mut pages = self
             .client
             .list_objects_v2()
             .bucket(&self.bucket)
             .prefix(prefix)
+            .set_start_after(after.map(str::to_owned))
             .into_paginator()
             .send();
         let mut entries = Vec::new();

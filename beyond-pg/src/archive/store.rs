@@ -12,8 +12,8 @@ pub(crate) trait Store {
     async fn head(&self, key: &str) -> Result<Option<Label>, StoreError>;
     /// An object; `None`: there is none, and there is a bucket.
     async fn get(&self, key: &str) -> Result<Option<Object>, StoreError>;
-    /// The objects whose keys begin so, in the order of their keys.
-    async fn list(&self, prefix: &str) -> Result<Vec<Entry>, StoreError>;
+    /// The objects whose keys begin so and lie behind `after`, in the order of their keys.
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<Entry>, StoreError>;
 }
 
 /// Object storage, as far as a backup goes, which is too large for one request.
@@ -259,10 +259,16 @@ pub(crate) mod memory {
             Ok(self.objects.borrow().get(key).cloned())
         }
 
-        async fn list(&self, prefix: &str) -> Result<Vec<Entry>, StoreError> {
+        async fn list(
+            &self,
+            prefix: &str,
+            after: Option<&str>,
+        ) -> Result<Vec<Entry>, StoreError> {
             self.asked("listing", prefix)?;
             let objects = self.objects.borrow();
+            let behind = |key: &&String| after.is_none_or(|after| key.as_str() > after);
             let keys = objects.keys().filter(|key| key.starts_with(prefix));
+            let keys = keys.filter(behind);
             let entry = |key: &String| Entry {
                 key: key.clone(),
                 modified: 0,

@@ -102,7 +102,7 @@ impl Source {
         let names = match name {
             Some(name) => vec![name.to_owned()],
             None => {
-                let entries = self.store.list(&self.place.backups()).await?;
+                let entries = self.store.list(&self.place.backups(), None).await?;
                 let names = entries
                     .iter()
                     .filter_map(|entry| self.place.backup_of(&entry.key));

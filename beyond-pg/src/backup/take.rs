@@ -154,7 +154,7 @@ impl Taking<'_> {
         // What a backup left that was killed is paid for until somebody gives it up.
         upload::give_up_all(&self.store, &self.place.backups()).await?;
         let there = format!("{}{}/", self.place.backups(), self.name);
-        if !self.store.list(&there).await?.is_empty() {
+        if !self.store.list(&there, None).await?.is_empty() {
             return Err(TakeError::Taken(self.name.to_owned()));
         }
         let key = self.key(BackupPart::Base);

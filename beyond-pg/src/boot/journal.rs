@@ -35,7 +35,10 @@ pub(crate) struct WalRecord {
     /// The end of the WAL that the sink had, where one was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) sink_lsn: Option<String>,
-    /// Segments that were fetched from it.
+    /// The same of the archive, where it had more than the volume.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) archive_lsn: Option<String>,
+    /// Segments that were fetched from either.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) fetched_segments: Option<usize>,
 }

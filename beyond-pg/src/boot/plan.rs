@@ -15,7 +15,7 @@ use crate::machine::Machine;
 use crate::manifest::Manifest;
 use crate::postgres::ensure::{Ensure, MAINTENANCE_DATABASE};
 use crate::replication::members::Objection;
-use crate::settings::{Settings, Tier};
+use crate::settings::{Archive, Settings, Tier};
 use crate::tls::source::{Offer, Serve, TlsFacts};
 
 /// What a boot knows besides the disk.
@@ -313,6 +313,15 @@ impl Boot<'_> {
         })
     }
 
+    /// A cluster that is made now has nothing in an archive.
+    fn catch_up(&self, facts: &Facts, leave: &[Part]) -> Option<BringUpStep> {
+        let archives = self.settings.archive != Archive::Off;
+        let was_there = facts.pgdata == Pgdata::Cluster || facts.base.is_some();
+        let writes = leave.is_empty() && self.settings.restore.is_none();
+        let asks = archives && was_there && writes && self.upstream().is_none();
+        asks.then_some(BringUpStep::CatchUp)
+    }
+
     /// What has to be true in a server that writes; a standby has it from its primary.
     fn ensure(&self, facts: &Facts) -> Vec<Ensure> {
         if self.upstream().is_some() {
@@ -353,6 +362,7 @@ impl Boot<'_> {
         };
         let gap = self.gap(leave);
         gap.into_iter()
+            .chain(self.catch_up(facts, leave))
             .chain(leave.iter().copied().map(BringUpStep::Leave))
             .chain(hooks(Stage::PreStart))
             .chain([BringUpStep::StartPostgres, BringUpStep::StartPooler])

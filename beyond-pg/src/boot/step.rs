@@ -102,6 +102,8 @@ pub(crate) enum BringUpStep {
     FillGap {
         sink: SinkAddress,
     },
+    /// What this machine's own archive has and this volume lacks.
+    CatchUp,
     /// A Postgres that nobody else can reach becomes one of our own.
     Leave(Part),
     Hook(Hook),
@@ -246,6 +248,7 @@ impl fmt::Display for BringUpStep {
             BringUpStep::FillGap { sink } => {
                 write!(f, "fetch from the sink {sink} what this volume lacks")
             }
+            BringUpStep::CatchUp => write!(f, "fetch from the archive what this volume lacks"),
             BringUpStep::Leave(part) => write!(f, "fork: {part}"),
             BringUpStep::Hook(hook) => write!(f, "run hook {hook}"),
             BringUpStep::StartPostgres => write!(f, "start Postgres"),

@@ -73,6 +73,11 @@ pub(crate) fn restore_window(layout: &Layout, user: Account) -> Program {
     ourselves(layout, user).args(["restore-window", "--json"])
 }
 
+/// Ourselves, told to fetch what the archive has and this volume lacks.
+pub(crate) fn archive_gap(layout: &Layout, user: Account) -> Program {
+    ourselves(layout, user).arg("archive-gap")
+}
+
 /// Ourselves, told to fill `folder` with a backup.
 pub(crate) fn fetch_backup(layout: &Layout, user: Account, folder: &Path) -> Program {
     ourselves(layout, user).arg("fetch-backup").arg(folder)

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 use tokio_postgres::Transaction;
 use wire::lsn::Lsn;
+use crate::boot::gap::Whose;
 
 use crate::layout::Layout;
 use crate::manifest::Extension;
@@ -88,10 +89,15 @@ pub(crate) enum EnsureError {
     #[error("making a SCRAM verifier: the system gave no randomness")]
     Random(#[source] ring::error::Unspecified),
     #[error(
-        "recovery ended at {end}, before the end of the sink's WAL at {sink}: acknowledged commits are missing\n\
-         HINT: stop the machine, keep the volume and the sink's, and compare their WAL with pg_waldump"
+        "recovery ended at {end}, before the end of the {whose}'s WAL at {until}: acknowledged commits are missing\n\
+         HINT: stop the machine, keep the volume and what the {whose} has, and compare their WAL with pg_waldump"
     )]
-    Short { end: Lsn, sink: Lsn },
+    Short {
+        end: Lsn,
+        /// Who had it: the sink or the archive.
+        whose: Whose,
+        until: Lsn,
+    },
     #[error("{item}")]
     Sql {
         item: String,

@@ -83,6 +83,8 @@ pub(crate) enum Concern {
     Disk,
     /// The sink cannot be asked; on a sink, nothing comes in.
     Sink,
+    /// What the archive has could not be asked at the boot, or does not follow on what the volume has.
+    Archive,
     /// A replica's primary cannot be asked, or no WAL comes in from it.
     Upstream,
 }

@@ -46,6 +46,8 @@ pub(crate) struct Errands<'a> {
     journal: RefCell<Journal>,
     /// What the sink had, which recovery has to reach.
     filled: RefCell<Option<Filled>>,
+    /// The same of the archive, where it had more than the volume.
+    caught_up: RefCell<Option<Filled>>,
     /// `pg_control` as the boot found it, before recovery.
     before: RefCell<Option<ControlData>>,
 }
@@ -66,6 +68,7 @@ impl<'a> Errands<'a> {
             hooks,
             journal,
             filled: RefCell::new(None),
+            caught_up: RefCell::new(None),
             before: RefCell::new(None),
         }
     }
@@ -220,6 +223,7 @@ impl<'a> Errands<'a> {
                 }
                 BringUpStep::Hook(_)
                 | BringUpStep::FillGap { .. }
+                | BringUpStep::CatchUp
                 | BringUpStep::Leave(_)
                 | BringUpStep::StartPostgres
                 | BringUpStep::StartPooler

@@ -159,6 +159,10 @@ async fn live(
         () = signals.stop() => return Ok(stopped_early()),
         filled = errands.fill_gap(&desk) => filled?,
     }
+    tokio::select! {
+        () = signals.stop() => return Ok(stopped_early()),
+        () = errands.catch_up(&desk) => {}
+    }
     if errands.leave_parent(link.lines(), signals.stop()).await? {
         return Ok(stopped_early());
     }

@@ -211,6 +211,40 @@ async fn segments_are_archived_several_at_a_time_and_also_when_nobody_works_ahea
     .await
 }
 
+/// A volume that fell back to its flush point lacks segments that were archived since: it gets them, and writes none
+/// of their names again. An archive that is away holds up nobody, and is named.
+#[tokio::test]
+async fn a_volume_that_fell_back_behind_its_archive_goes_on_from_there() -> Outcome {
+    scenario(async |world| {
+        let s3 = world.s3().await?;
+        let db = world.vm("db").on_block_volume().archived(&s3);
+        let db = db.instance("one").boot().await?;
+        is_well(&db, &s3, "one").await?;
+        db.flush().await?;
+        for _segment in 0..3 {
+            finishes(&db).await?;
+        }
+        is_well(&db, &s3, "one").await?;
+        let archived: i64 = db.ask("SELECT count(*) FROM t").await?;
+
+        let db = db.lose_host().await?.rehome().await?.boot().await?;
+        let said = db.expect_log("segments were fetched from the archive").await?;
+        db.expect_log("the archive's WAL at").await?;
+        let found: i64 = db.ask("SELECT count(*) FROM t").await?;
+        ensure!(found == archived, "{found} of {archived} rows; {said}");
+        is_well(&db, &s3, "one").await?;
+        db.is_intact().await?;
+
+        let refused = s3.refuse(Operation::List).start().await?;
+        let db = db.crash().await?.boot().await?;
+        db.is_degraded_by("started without asking the archive").await?;
+        refused.heal().await?;
+        let db = db.crash().await?.boot().await?;
+        is_well(&db, &s3, "one").await
+    })
+    .await
+}
+
 /// The segment that is written to.
 async fn next_segment(db: &Vm) -> Result<String> {
     db.ask("SELECT pg_walfile_name(pg_current_wal_insert_lsn())")

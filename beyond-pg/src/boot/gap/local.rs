@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use wire::lsn::Lsn;
 
 use super::plan::{Local, Mismatch, Part};
-use super::{Filling, GapError};
+use super::GapError;
 use crate::fx::fs as files;
 use crate::layout::Layout;
 use crate::postgres::controldata::ControlData;
 use crate::postgres::{cluster, wal_end};
+use crate::settings::InstanceId;
 use crate::sys::user::Account;
 use crate::wal::{self, SegmentName, Stream};
 
@@ -24,9 +25,21 @@ pub(super) struct Volume<'a> {
 }
 
 impl<'a> Volume<'a> {
-    pub(super) async fn observe(filling: &Filling<'a>) -> Result<Volume<'a>, GapError> {
-        let (layout, owner) = (filling.layout, filling.owners.postgres);
+    pub(super) async fn observe(
+        layout: &'a Layout,
+        owner: Account,
+        instance: Option<&InstanceId>,
+    ) -> Result<Volume<'a>, GapError> {
         let control = ControlData::parse(&cluster::controldata(layout, owner).run().await?)?;
+        Self::of(layout, owner, instance, control)
+    }
+
+    pub(super) fn of(
+        layout: &'a Layout,
+        owner: Account,
+        instance: Option<&InstanceId>,
+        control: ControlData,
+    ) -> Result<Volume<'a>, GapError> {
         let stream = wal_end::stream(&control, control.timeline)?;
         let end = wal_end::find(layout, &stream, &control)?;
         Ok(Volume {
@@ -35,7 +48,7 @@ impl<'a> Volume<'a> {
             stream,
             local: Local {
                 system_id: control.system_id,
-                instance: filling.instance.map(|id| id.as_str().to_owned()),
+                instance: instance.map(|id| id.as_str().to_owned()),
                 timeline: control.timeline,
                 segment: stream.segment,
                 end: end.records,
@@ -45,7 +58,7 @@ impl<'a> Volume<'a> {
         })
     }
 
-    /// That this volume has what the sink has, as far as both have it. What the server has removed or
+    /// That this volume has what the other side has, as far as both have it. What the server has removed or
     /// not yet reached is nothing to compare.
     pub(super) fn compare(&self, part: &Part, theirs: &[u8]) -> Result<(), GapError> {
         let path = self.path(part.segment);
@@ -113,7 +126,7 @@ impl<'a> Volume<'a> {
         let path = self.layout.backup_label();
         files::write_atomic(&path, text.as_bytes(), 0o600, self.owner)?;
         tracing::info!(
-            "the volume was stopped cleanly before what the sink holds: Postgres recovers from {redo}"
+            "the volume was stopped cleanly before what was fetched: Postgres recovers from {redo}"
         );
         Ok(())
     }

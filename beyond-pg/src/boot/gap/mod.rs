@@ -8,9 +8,10 @@
 //!  preferred: go on without
 //! ```
 //!
-//! Each segment is written whole under another name, flushed, given to `postgres` and renamed; cut between
+//! `archive` does the same with the machine's own archive. Each segment is written whole under another name, flushed, given to `postgres` and renamed; cut between
 //! two, the next boot finds a volume that lacks less.
 
+pub(crate) mod archive;
 pub(crate) mod base;
 mod client;
 #[cfg(test)]
@@ -20,6 +21,7 @@ mod plan;
 #[cfg(test)]
 mod plan_tests;
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,6 +31,7 @@ use tokio_postgres::types::PgLsn;
 use wire::lsn::Lsn;
 use wire::sink::{Base, Holding};
 
+use crate::archive::ArchiveError;
 use crate::boot::facts::Owners;
 use crate::boot::gap::base::BaseError;
 use crate::boot::gap::client::{Client, ClientError};
@@ -79,6 +82,10 @@ pub(crate) enum GapError {
     #[error(transparent)]
     End(#[from] WalEndError),
     #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    #[error("the archive did not answer within {} s", .0.as_secs())]
+    ArchiveSilent(Duration),
+    #[error(transparent)]
     Exec(#[from] ExecError),
     #[error(transparent)]
     ControlData(#[from] ControlDataError),
@@ -102,9 +109,26 @@ pub(crate) struct Filling<'a> {
     pub(crate) instance: Option<&'a InstanceId>,
 }
 
+/// Who had the WAL that a volume lacked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    Sink,
+    Archive,
+}
+
+impl fmt::Display for Whose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Whose::Sink => "sink",
+            Whose::Archive => "archive",
+        })
+    }
+}
+
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Filled {
+    pub(crate) whose: Whose,
     /// What recovery has to reach.
     pub(crate) until: Lsn,
     /// Segments that were fetched.
@@ -183,7 +207,7 @@ impl Filling<'_> {
             tracing::warn!("the WAL sink {} holds nothing yet", self.sink.address);
             return Ok(None);
         };
-        let volume = Volume::observe(self).await?;
+        let volume = Volume::observe(self.layout, self.owners.postgres, self.instance).await?;
         let gap = volume.local.gap(&holding)?;
         if let Some(part) = &gap.compare {
             let theirs = bytes_of(&client, part).await?;
@@ -202,6 +226,7 @@ impl Filling<'_> {
         volume.check(gap.until)?;
         self.tell(&holding, before);
         Ok(Some(Filled {
+            whose: Whose::Sink,
             until: gap.until,
             fetched: gap.fetch.len(),
         }))

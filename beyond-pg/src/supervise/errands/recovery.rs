@@ -1,10 +1,13 @@
 //! What recovery begins with and how far it came.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use wire::lsn::Lsn;
 
 use super::{Errands, chain};
+use crate::boot::gap::archive::{Caught, Told};
+use crate::fx::clock;
 use crate::archive::ahead;
 use crate::archive::loan::Loan;
 use crate::boot::Observed;
@@ -20,6 +23,9 @@ use crate::replication::upstream::Upstream;
 use crate::replication::watch::Watch;
 use crate::rpc::{Concern, Desk};
 use crate::settings::Archive;
+
+/// Between two tries to fetch what the archive has.
+const AGAIN: Duration = Duration::from_secs(1);
 
 impl Errands<'_> {
     /// Before each start of Postgres. Best effort: a file that stays is what Postgres would have met anyway.
@@ -60,6 +66,42 @@ impl Errands<'_> {
             self.ended(step);
         }
         Ok(())
+    }
+
+    /// Before Postgres starts: what this machine's own archive has and this volume lacks. Best effort until it is
+    /// known to have more, and not given up from then on.
+    pub(crate) async fn catch_up(&self, desk: &Desk) {
+        let step = BringUpStep::CatchUp;
+        if !self.plan.bring_up.contains(&step) {
+            return;
+        }
+        self.began(&step);
+        let mut said = None;
+        loop {
+            let told = Told::of(&self.ask_archive().await);
+            if told.words != said {
+                if let Some(words) = &told.words {
+                    tracing::warn!("{words}");
+                }
+                desk.concern(Concern::Archive, told.words.clone());
+                said = told.words;
+            }
+            if !told.again {
+                if let Some(Filled { fetched, until, .. }) = &told.filled {
+                    tracing::warn!("{fetched} segments were fetched from the archive, up to {until}");
+                }
+                *self.caught_up.borrow_mut() = told.filled;
+                break;
+            }
+            clock::pause(AGAIN).await;
+        }
+        self.ended(&step);
+    }
+
+    async fn ask_archive(&self) -> Result<Caught, String> {
+        let program = cluster::archive_gap(self.layout, self.observed.owners.postgres);
+        let line = program.run().await.map_err(|error| chain(&error))?;
+        serde_json::from_str(&line).map_err(|error| format!("it answers {line:?}: {error}"))
     }
 
     /// Looks after a standby while it runs.
@@ -110,9 +152,11 @@ impl Errands<'_> {
         let timeline: i32 = row.get(1);
         let replayed = u64::from(end).saturating_sub(u64::from(before.redo));
         let filled = self.filled.borrow().clone();
-        let fetched = filled.as_ref().map(|filled| filled.fetched);
-        let clean = before.is_clean() && fetched.is_none_or(|fetched| fetched == 0);
-        if let Some(filled) = &filled {
+        let caught_up = self.caught_up.borrow().clone();
+        let all = || filled.iter().chain(&caught_up);
+        let fetched = all().map(|filled| filled.fetched).sum::<usize>();
+        let clean = before.is_clean() && fetched == 0;
+        for filled in all() {
             reached(filled, Lsn::new(end.into()), clean)?;
         }
         self.journal.borrow_mut().record.wal = Some(WalRecord {
@@ -121,20 +165,21 @@ impl Errands<'_> {
             redo_lsn: before.redo.to_string(),
             end_lsn: end.to_string(),
             replayed_bytes: if clean { 0 } else { replayed },
+            fetched_segments: all().next().map(|_| fetched),
             sink_lsn: filled.map(|filled| filled.until.to_string()),
-            fetched_segments: fetched,
+            archive_lsn: caught_up.map(|filled| filled.until.to_string()),
         });
         Ok(())
     }
 }
 
-/// That the checkpoint which ended recovery lies behind all that the sink had. A clean stop's own
-/// checkpoint was compared with it before the start.
+/// That the checkpoint which ended recovery lies behind all that was there. A clean stop's own checkpoint was
+/// compared with it before the start.
 fn reached(filled: &Filled, end: Lsn, clean: bool) -> Result<(), EnsureError> {
-    let sink = filled.until;
-    if !clean && end < sink {
-        return Err(EnsureError::Short { end, sink });
+    let Filled { whose, until, .. } = *filled;
+    if !clean && end < until {
+        return Err(EnsureError::Short { end, whose, until });
     }
-    tracing::info!("recovery ended at {end}, the sink's WAL at {sink}");
+    tracing::info!("recovery ended at {end}, the {whose}'s WAL at {until}");
     Ok(())
 }
