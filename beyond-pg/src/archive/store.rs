@@ -259,11 +259,7 @@ pub(crate) mod memory {
             Ok(self.objects.borrow().get(key).cloned())
         }
 
-        async fn list(
-            &self,
-            prefix: &str,
-            after: Option<&str>,
-        ) -> Result<Vec<Entry>, StoreError> {
+        async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<Entry>, StoreError> {
             self.asked("listing", prefix)?;
             let objects = self.objects.borrow();
             let behind = |key: &&String| after.is_none_or(|after| key.as_str() > after);

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::boot::gap::Whose;
 use thiserror::Error;
 use tokio_postgres::Transaction;
 use wire::lsn::Lsn;
-use crate::boot::gap::Whose;
 
 use crate::layout::Layout;
 use crate::manifest::Extension;

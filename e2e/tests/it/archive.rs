@@ -228,7 +228,9 @@ async fn a_volume_that_fell_back_behind_its_archive_goes_on_from_there() -> Outc
         let archived: i64 = db.ask("SELECT count(*) FROM t").await?;
 
         let db = db.lose_host().await?.rehome().await?.boot().await?;
-        let said = db.expect_log("segments were fetched from the archive").await?;
+        let said = db
+            .expect_log("segments were fetched from the archive")
+            .await?;
         db.expect_log("the archive's WAL at").await?;
         let found: i64 = db.ask("SELECT count(*) FROM t").await?;
         ensure!(found == archived, "{found} of {archived} rows; {said}");
@@ -237,7 +239,8 @@ async fn a_volume_that_fell_back_behind_its_archive_goes_on_from_there() -> Outc
 
         let refused = s3.refuse(Operation::List).start().await?;
         let db = db.crash().await?.boot().await?;
-        db.is_degraded_by("started without asking the archive").await?;
+        db.is_degraded_by("started without asking the archive")
+            .await?;
         refused.heal().await?;
         let db = db.crash().await?.boot().await?;
         is_well(&db, &s3, "one").await

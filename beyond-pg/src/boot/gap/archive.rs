@@ -20,9 +20,9 @@ use serde::{Deserialize, Serialize};
 use wire::lsn::Lsn;
 use wire::sink::{Holding, Segment as Served};
 
-use super::{Filled, GapError, Whose};
 use super::local::Volume;
 use super::plan::{Local, Mismatch};
+use super::{Filled, GapError, Whose};
 use crate::archive::fetch::{FetchError, fetch};
 use crate::archive::file::{SEGMENT_BYTES, Segment, WalFile};
 use crate::archive::place::Place;

@@ -1,5 +1,7 @@
 //! Claims about what is fetched from an archive, and when nothing is.
 
+#![expect(clippy::disallowed_methods, reason = "the tests lay out a PGDATA")]
+
 use std::fs;
 use std::path::Path;
 
@@ -38,7 +40,9 @@ fn local(end: u64) -> Local {
 /// How far an archive with these reaches from the middle of segment 3, and what is stranded.
 fn reach(archived: &[Segment]) -> (Option<u64>, Option<String>) {
     let reach = Reach::of(&local(3 * SEGMENT_BYTES + 100), archived);
-    let end = reach.holding.map(|holding| holding.flushed_lsn.get() / SEGMENT_BYTES);
+    let end = reach
+        .holding
+        .map(|holding| holding.flushed_lsn.get() / SEGMENT_BYTES);
     (end, reach.stranded.map(|segment| segment.to_string()))
 }
 
@@ -52,7 +56,10 @@ fn an_archive_reaches_as_far_as_its_segments_follow_one_another() {
         reach(&[segment(1, 3), segment(1, 5)]),
         (Some(4), stranded("000000010000000000000005"))
     );
-    assert_eq!(reach(&[segment(1, 4)]), (None, stranded("000000010000000000000004")));
+    assert_eq!(
+        reach(&[segment(1, 4)]),
+        (None, stranded("000000010000000000000004"))
+    );
     assert_eq!(
         reach(&[segment(1, 3), segment(2, 4)]),
         (Some(4), stranded("000000020000000000000004")),
@@ -107,7 +114,11 @@ fn volume<'a>(layout: &'a Layout, story: &Story) -> Volume<'a> {
     fs::create_dir_all(&wal).unwrap();
     fs::create_dir_all(layout.pgdata().join("beyond")).unwrap();
     let before = Story::new();
-    fs::write(wal.join(segment(1, FIRST).to_string()), before.segment(FIRST)).unwrap();
+    fs::write(
+        wal.join(segment(1, FIRST).to_string()),
+        before.segment(FIRST),
+    )
+    .unwrap();
     let control = ControlData {
         state: "in production".to_owned(),
         redo: PgLsn::from(FIRST * SEGMENT_BYTES + 40),
@@ -171,19 +182,30 @@ async fn another_course_of_the_same_timeline_is_left_alone_and_named() {
     theirs.forge = Forge::at(STREAM, Lsn::new(FIRST * SEGMENT_BYTES + 40));
     let theirs = theirs.goes_on(b"from the very beginning", 2);
     let came = caught(root.path(), &ours, &theirs, &[3, 4]).await;
-    assert!(matches!(&came, Caught::Not { why } if why.contains("is not the same in both")), "{came:?}");
+    assert!(
+        matches!(&came, Caught::Not { why } if why.contains("is not the same in both")),
+        "{came:?}"
+    );
     let wal = Layout::new(root.path()).pgdata().join("pg_wal");
     let there = fs::read(wal.join(segment(1, FIRST).to_string())).unwrap();
     assert!(there == Story::new().segment(FIRST));
     let told = Told::of(&Ok(came));
-    assert!(told.words.unwrap().starts_with("what the archive has does not follow"));
+    assert!(
+        told.words
+            .unwrap()
+            .starts_with("what the archive has does not follow")
+    );
     assert!(!told.again);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_fetched_now_is_waited_for_and_what_never_can_is_not() {
     let story = Story::new().goes_on(b"since", 2);
-    for (why, again) in [(Why::Trouble, true), (Why::NoBucket, true), (Why::Forbidden, false)] {
+    for (why, again) in [
+        (Why::Trouble, true),
+        (Why::NoBucket, true),
+        (Why::Forbidden, false),
+    ] {
         let root = tempfile::tempdir().unwrap();
         let layout = Layout::new(root.path());
         let volume = volume(&layout, &story);
@@ -195,6 +217,11 @@ async fn what_cannot_be_fetched_now_is_waited_for_and_what_never_can_is_not() {
         assert_eq!(Told::of(&Ok(came)).again, again, "{why:?}");
     }
     let unasked = Told::of(&Err("no route".to_owned()));
-    assert!(unasked.words.unwrap().starts_with("started without asking the archive"));
+    assert!(
+        unasked
+            .words
+            .unwrap()
+            .starts_with("started without asking the archive")
+    );
     assert!(!unasked.again);
 }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use wire::lsn::Lsn;
 
-use super::plan::{Local, Mismatch, Part};
 use super::GapError;
+use super::plan::{Local, Mismatch, Part};
 use crate::fx::fs as files;
 use crate::layout::Layout;
 use crate::postgres::controldata::ControlData;

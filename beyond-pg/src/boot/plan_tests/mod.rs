@@ -1,9 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-use crate::boot::step::Dir;
+use crate::boot::step::{BringUpStep, Dir};
 use crate::disk::Volume;
-use crate::hooks::Hook;
+use crate::fork::Part;
+use crate::hooks::{Hook, Stage};
 use crate::metadata::{Metadata, Source};
 use crate::replication::members::Members;
 use crate::replication::standing::Marks;
@@ -11,6 +12,7 @@ use crate::tls::pair::Flaw;
 use crate::tls::pair::tests::bundle;
 use crate::tls::source::{Installed, Offer, TlsSource};
 
+mod archive;
 mod certificate;
 mod cluster;
 mod fork;

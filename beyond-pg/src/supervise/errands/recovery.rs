@@ -6,14 +6,14 @@ use std::time::Duration;
 use wire::lsn::Lsn;
 
 use super::{Errands, chain};
-use crate::boot::gap::archive::{Caught, Told};
-use crate::fx::clock;
 use crate::archive::ahead;
 use crate::archive::loan::Loan;
 use crate::boot::Observed;
+use crate::boot::gap::archive::{Caught, Told};
 use crate::boot::gap::{Filled, Filling, GapError};
 use crate::boot::journal::WalRecord;
 use crate::boot::step::BringUpStep;
+use crate::fx::clock;
 use crate::postgres::cluster;
 use crate::postgres::controldata::ControlData;
 use crate::postgres::ensure::{EnsureError, MAINTENANCE_DATABASE};
@@ -88,7 +88,9 @@ impl Errands<'_> {
             }
             if !told.again {
                 if let Some(Filled { fetched, until, .. }) = &told.filled {
-                    tracing::warn!("{fetched} segments were fetched from the archive, up to {until}");
+                    tracing::warn!(
+                        "{fetched} segments were fetched from the archive, up to {until}"
+                    );
                 }
                 *self.caught_up.borrow_mut() = told.filled;
                 break;
