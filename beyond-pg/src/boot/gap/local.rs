@@ -67,7 +67,9 @@ impl<'a> Volume<'a> {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(source) => return Err(GapError::Wal { path, source }),
         };
-        let Some(at) = theirs.iter().zip(&ours).position(|(a, b)| a != b) else {
+        let counts = usize::try_from(part.bytes).unwrap_or(usize::MAX);
+        let mut both = theirs.iter().zip(&ours).take(counts);
+        let Some(at) = both.position(|(a, b)| a != b) else {
             return Ok(());
         };
         Err(Mismatch::Diverged {
