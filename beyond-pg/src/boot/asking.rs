@@ -11,7 +11,11 @@ use crate::settings::{Conninfo, Role, Secret, Settings};
 impl Observed {
     /// Lets what the volume says of this machine's standing count beside its settings, and asks the other
     /// members where it would write.
-    pub(crate) async fn settle(&mut self, layout: &Layout) -> Result<(), CensusError> {
+    pub(crate) async fn settle(
+        &mut self,
+        layout: &Layout,
+        say: &dyn Fn(Option<String>),
+    ) -> Result<(), CensusError> {
         self.facts.members = match self.to_be_asked() {
             Some((members, password)) => {
                 let census = Census {
@@ -21,6 +25,8 @@ impl Observed {
                     password,
                     cluster: self.facts.pgdata == Pgdata::Cluster,
                     promoted_to: self.facts.marks.timeline(),
+                    has_names: self.settings.sync_names().is_some(),
+                    say,
                 };
                 census.take().await?
             }

@@ -294,7 +294,7 @@ pub(crate) async fn by_hand(layout: &Layout, plan_only: bool) -> Result<(), Boot
         volume::mount(layout)?;
     }
     let mut observed = observe(layout, settings)?;
-    observed.settle(layout).await?;
+    observed.settle(layout, &unheard).await?;
     clock::within(BY_HAND, observed.ask_for_cluster(layout, |_words| {}))
         .await
         .ok_or(BootError::SinkSilent)??;

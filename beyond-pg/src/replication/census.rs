@@ -1,7 +1,10 @@
 //! Asking the other members before a machine opens for writes.
 
+use std::time::Duration;
+
 use thiserror::Error;
 
+use crate::fx::clock;
 use crate::fx::exec::ExecError;
 use crate::fx::fs::{self, FsError};
 use crate::layout::Layout;
@@ -13,6 +16,12 @@ use crate::replication::upstream::{Upstream, UpstreamError};
 use crate::settings::{Conninfo, Secret};
 use crate::supervise::chain;
 use crate::sys::user::Account;
+
+/// How long a primary that may have lost its host waits for the first answer; machines that went down together
+/// come up together.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two questions.
+const AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Error)]
 pub(crate) enum CensusError {
@@ -36,10 +45,14 @@ pub(crate) struct Census<'a> {
     pub(crate) cluster: bool,
     /// The timeline of a promotion that `pg_control` may not know of yet.
     pub(crate) promoted_to: Option<u32>,
+    /// Commits wait for a standby.
+    pub(crate) has_names: bool,
+    /// Told why it takes so long, and nothing when it does not any more.
+    pub(crate) say: &'a dyn Fn(Option<String>),
 }
 
 impl Census<'_> {
-    /// Whoever answers counts; who does not is no obstacle, or a cluster could never be switched on one
+    /// Whoever answers counts; who does not is no obstacle for long, or a cluster could never be switched on one
     /// machine at a time.
     pub(crate) async fn take(&self) -> Result<Members, CensusError> {
         let Self { layout, owner, .. } = *self;
@@ -47,14 +60,48 @@ impl Census<'_> {
             true => Some(self.ours().await?),
             false => None,
         };
+        let may_lack = self.has_names && ours.as_ref().is_some_and(|ours| !ours.clean);
         // It is made by the first step of the boot, and this comes before.
         fs::make_dir(&layout.run_dir(), 0o755, Account::root())?;
         let (upstream, _pass) = Upstream::of_writer(layout, owner, self.members, self.password)?;
-        let answers = upstream.everybody(layout, owner).await;
-        Ok(Members {
-            ours,
-            others: answers.into_iter().filter_map(heard).collect(),
-        })
+        let patience = clock::now() + PATIENCE;
+        let mut waits = false;
+        loop {
+            let answers = upstream.everybody(layout, owner).await;
+            let others: Vec<Member> = answers.into_iter().filter_map(heard).collect();
+            if !may_lack || !others.is_empty() || clock::now() >= patience {
+                if waits {
+                    self.ends_waiting(&others);
+                }
+                return Ok(Members { ours, others });
+            }
+            if !waits {
+                self.waits();
+                waits = true;
+            }
+            clock::pause(AGAIN).await;
+        }
+    }
+
+    /// Commits would wait for a standby anyway, so this costs reads alone.
+    fn waits(&self) {
+        let words = format!(
+            "waiting up to {} s for a member of this cluster: this volume was not shut down, and a standby may have what it lacks\n\
+             HINT: start one",
+            PATIENCE.as_secs()
+        );
+        tracing::warn!("{words}");
+        (self.say)(Some(words));
+    }
+
+    fn ends_waiting(&self, others: &[Member]) {
+        if others.is_empty() {
+            tracing::error!(
+                "no member of this cluster answers, and this machine opens without them: if its host was lost, what was acknowledged since the flush point of its volume is with a standby alone\n\
+                 HINT: before a standby is started that was away, compare its WAL with this machine's"
+            );
+        }
+        (self.say)(None);
     }
 
     async fn ours(&self) -> Result<Ours, CensusError> {
@@ -66,6 +113,7 @@ impl Census<'_> {
         Ok(Ours {
             system_id: control.system_id.to_string(),
             timeline,
+            clean: control.is_clean(),
             // A standby is sent whole pages, which may end in the middle of a record.
             end: end.bytes.max(end.records),
         })

@@ -43,6 +43,8 @@ impl Member {
 pub(crate) struct Ours {
     pub(crate) system_id: String,
     pub(crate) timeline: u32,
+    /// It was shut down, and has nothing to recover.
+    pub(crate) clean: bool,
     /// The end of its WAL, the beginnings of a record that never became whole among it.
     pub(crate) end: Lsn,
 }
@@ -162,6 +164,7 @@ mod tests {
         let ours = Ours {
             system_id: "7".to_owned(),
             timeline: 2,
+            clean: false,
             end: "0/5000000".parse().unwrap(),
         };
         Members {

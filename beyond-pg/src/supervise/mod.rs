@@ -194,7 +194,11 @@ async fn boot_disk<'a>(
         });
     }
     observed.fetch(layout, document, stop_after).await?;
-    observed.settle(layout).await.map_err(BootError::from)?;
+    let say = |words| desk.concern(Concern::Upstream, words);
+    observed
+        .settle(layout, &say)
+        .await
+        .map_err(BootError::from)?;
     desk.tell_settings(&observed.settings, hooks.clone());
     let say = |words| desk.concern(Concern::Sink, words);
     observed.ask_for_cluster(layout, say).await?;

@@ -149,7 +149,8 @@ async fn a_promoted_replica_has_every_acknowledged_commit_and_the_old_primary_on
 }
 
 /// A primary whose host was lost, and that nobody promoted over, is on the same timeline as its replica and
-/// behind it: what was acknowledged since the flush point is with the replica alone. Opening would give it up.
+/// behind it: what was acknowledged since the flush point is with the replica alone. Opening would give it up, also
+/// when both were down and the primary is up first.
 #[tokio::test]
 async fn a_primary_that_fell_back_behind_its_replica_does_not_open() -> Outcome {
     scenario(async |world| {
@@ -165,7 +166,12 @@ async fn a_primary_that_fell_back_behind_its_replica_does_not_open() -> Outcome 
         let lost = db.lose_host().await?;
         let all = ledger.cut_off().await?;
 
-        let old = lost.rehome().await?.start().await?.ended().await?;
+        let replica = replica.crash().await?;
+        let old = lost.rehome().await?.start().await?;
+        old.expect_log("waiting up to 30 s for a member of this cluster")
+            .await?;
+        let replica = replica.boot().await?;
+        let old = old.ended().await?;
         old.must_have_said("instance replica, which follows this machine, has WAL up to")
             .await?;
         old.must_have_said(

@@ -194,6 +194,7 @@ fn a_primary_that_was_outranked_is_refused_before_the_first_step() {
         ours: Some(Ours {
             system_id: "7".into(),
             timeline: 1,
+            clean: true,
             end: Lsn::new(1 << 24),
         }),
         others: vec![other],
