@@ -167,6 +167,16 @@ impl Seeding<'_> {
             primary.timeline
         );
         match self.upstream.rewind(self.layout, self.owner).run().await {
+            // It recovers an unclean volume before it looks, which writes a checkpoint that the primary has not got. Of
+            // a volume that ends before the fork it then says that nothing is to be rewound, and leaves it.
+            Ok(_words) if !control.is_clean() && !self.layout.backup_label().exists() => {
+                tracing::warn!(
+                    "this volume's WAL ends before instance {} left timeline {}, and was gone on with when it was recovered: a base backup replaces its cluster",
+                    primary.name(),
+                    control.timeline
+                );
+                self.replace().await
+            }
             Ok(_words) => {
                 fs::sync_filesystem(&self.layout.pgdata())?;
                 self.note(Rewind::Done)?;
