@@ -3,6 +3,7 @@
 
 pub(crate) mod apply;
 pub(crate) mod facts;
+pub(crate) mod failpoint;
 pub(crate) mod gap;
 pub(crate) mod journal;
 pub(crate) mod plan;

@@ -12,6 +12,7 @@ mod crash_loop;
 mod cut;
 mod disk_full;
 mod disk_trouble;
+mod durability;
 mod extensions;
 mod faults;
 mod fork;
