@@ -38,6 +38,7 @@ mod browser;
 pub mod budget;
 mod certificates;
 mod client;
+mod commands;
 mod cut;
 mod default_volumes;
 pub mod disk;
@@ -84,6 +85,7 @@ pub use block_store::{BlockStore, Disk, Volume};
 #[cfg(feature = "browser")]
 pub use browser::{Browser, Window};
 pub use client::{Load, Output};
+pub use commands::free_port;
 pub use cut::{Cut, steps_in};
 pub use fake_substrate::admin::LinkState;
 pub use fake_substrate::certificates::{Authority, Issued, PlatformFile};

@@ -6,6 +6,7 @@ mod backup;
 mod block_fork;
 mod boot;
 mod children;
+mod commands;
 mod configuration;
 mod crash;
 mod crash_loop;
