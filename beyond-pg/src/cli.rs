@@ -104,6 +104,10 @@ pub(crate) struct Supervisor {
     #[cfg(feature = "failpoints")]
     #[arg(long, value_name = "STEP")]
     stop_after: Option<usize>,
+    /// End the process at this moment within a step, as a power cut would.
+    #[cfg(feature = "failpoints")]
+    #[arg(long, value_name = "MOMENT")]
+    stop_at: Option<usize>,
     /// Send as many log lines as the host takes.
     #[cfg(feature = "failpoints")]
     #[arg(long, value_name = "LIMIT", value_parser = ["none"])]
@@ -119,6 +123,8 @@ impl Supervisor {
             tls_poll: POLL.as_secs(),
             #[cfg(feature = "failpoints")]
             stop_after: None,
+            #[cfg(feature = "failpoints")]
+            stop_at: None,
             #[cfg(feature = "failpoints")]
             log_limit: None,
         }
@@ -146,6 +152,11 @@ impl Supervisor {
         StopAfter {
             step: self.stop_after,
         }
+    }
+
+    #[cfg(feature = "failpoints")]
+    pub(crate) fn stop_at(&self) -> Option<usize> {
+        self.stop_at
     }
 
     #[cfg(not(feature = "failpoints"))]

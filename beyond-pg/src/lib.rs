@@ -85,6 +85,10 @@ fn carry_out(layout: &Layout, command: &Command, logs: Logs) -> anyhow::Result<E
             if options.lifts_log_limit() {
                 logs.lift_limit();
             }
+            #[cfg(feature = "failpoints")]
+            if let Some(moment) = options.stop_at() {
+                boot::failpoint::end_at(moment);
+            }
             let options = Options {
                 stop_budget: options.stop_budget(),
                 hook_deadline: options.hook_deadline(),

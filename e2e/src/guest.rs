@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use fake_substrate::admin::{CutPower, MetadataPatch};
+use fake_substrate::hosts::Hosts;
 use fake_substrate::machine::metadata::Login;
 use fake_substrate::machine::spec::Overrides;
 use fake_substrate::machine::{Change, Machine, Resize};
@@ -11,8 +12,10 @@ use fake_substrate::ports::{self, PortChoice};
 use fake_substrate::progress::Quiet;
 use fake_substrate::volume::store::decide::Children;
 
+use crate::budget;
 use crate::running::{Running, Starting};
 use crate::spec::Spec;
+use crate::until::until_true;
 use crate::world::Site;
 
 /// How often to look for another port when a stranger took the one of a machine that was off.
@@ -87,12 +90,41 @@ impl Guest {
         .await
     }
 
+    /// The host that its volume is on.
+    pub async fn host(&self) -> Result<String> {
+        let host = self.site.substrate.host_of(self.machine.name()).await?;
+        Ok(host.to_string())
+    }
+
     /// Makes what is on its volume now the flush point.
     pub async fn flush(&self) -> Result<()> {
         let flushed = self.machine.flush().await;
         flushed
             .map(drop)
             .with_context(|| format!("flushing the volume of {}", self.name()))
+    }
+
+    /// Waits until its volume came to two more flush points by itself: the second began after this was called, and
+    /// has all that was on the volume then.
+    pub async fn flushes_by_itself(&self) -> Result<()> {
+        let site = self.site.as_ref();
+        let hosts = Hosts::of(&site.docker, site.substrate.name());
+        let host = site.substrate.host_of(self.machine.name()).await?;
+        let host = hosts.running(&host).await?;
+        let sequence = async || -> Result<u64> {
+            let report = host.volume(self.machine.name()).await?;
+            let report = report.with_context(|| format!("{} has no disk", self.name()))?;
+            Ok(report.flush_point.map_or(0, |point| point.sequence))
+        };
+        let before = sequence().await?;
+        let awaited = format!(
+            "the volume of {} comes to flush points by itself",
+            self.name()
+        );
+        until_true(budget::COMES_BACK, awaited, async || {
+            Ok(sequence().await? >= before + 2)
+        })
+        .await
     }
 
     /// What cannot be done to a machine of this kind, and the words of the refusal.

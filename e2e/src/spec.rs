@@ -180,10 +180,10 @@ impl Spec {
         self
     }
 
-    /// Its boot ends right after that step, as if the power went.
-    pub fn stop_after(mut self, step: usize) -> Self {
+    /// Of the image whose boot says where it can be cut.
+    pub fn with_failpoints(mut self) -> Self {
         self.image = self.site.images.failpoints.clone();
-        self.init_option("--stop-after", &step.to_string())
+        self
     }
 
     /// It sends as many log lines as its host takes.

@@ -72,22 +72,6 @@ impl Stopped {
         Ok(())
     }
 
-    /// Its boot must have ended right after that step, as if the power went.
-    pub async fn must_have_been_cut_after(&self, step: usize) -> Result<()> {
-        self.must_have_said(&format!("the boot ends after step {step}"))
-            .await?;
-        let killed = State::Crashed {
-            exit_code: 137,
-            out_of_memory: false,
-        };
-        ensure!(
-            self.state == killed,
-            "cut after step {step}, it is {}",
-            self.state
-        );
-        Ok(())
-    }
-
     /// The next boot has that much memory.
     pub fn with_memory(self, memory: &str) -> Result<Self> {
         let memory = Some(memory.parse()?);

@@ -1,12 +1,13 @@
 //! The platform on a laptop: metadata, volumes, machines.
 //!
-//! The binary `fake-substrate` is a thin command line over this library; the scenarios in `e2e`
+//! The binary `fake-substrate` is a thin command line ([`cli`]) over this library; the scenarios in `e2e`
 //! start their machines through the same modules, so that what is tested is what `up` does.
 
 pub mod admin;
 pub mod authority;
 pub mod backend;
 pub mod certificates;
+pub mod cli;
 pub mod command;
 pub mod docker;
 pub mod doctor;

@@ -4,6 +4,7 @@
 pub(crate) mod apply;
 mod asking;
 pub(crate) mod facts;
+pub(crate) mod failpoint;
 pub(crate) mod gap;
 pub(crate) mod journal;
 pub(crate) mod plan;

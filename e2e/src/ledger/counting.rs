@@ -87,22 +87,6 @@ impl Promise {
         self.acknowledged
     }
 
-    /// Looks whether what a machine has of it could be all there was at some moment: no gap, and nothing
-    /// that was never asked for. For what the loss of a host may take.
-    pub async fn is_a_prefix_on(self, vm: &Vm) -> Result<i64> {
-        let (rows, last) = counted(vm).await?;
-        ensure!(
-            rows == last,
-            "the ledger has gaps: {rows} rows, the last one is {last}"
-        );
-        let Self { acknowledged, .. } = self;
-        ensure!(
-            last <= acknowledged + 1,
-            "the ledger has {last} rows, of which {acknowledged} were ever acknowledged"
-        );
-        Ok(rows)
-    }
-
     /// Looks whether a machine keeps it.
     pub async fn is_kept_by(self, vm: &Vm) -> Result<()> {
         let (rows, last) = counted(vm).await?;

@@ -53,12 +53,15 @@ async fn a_backup_is_whole_or_leaves_nothing() -> Outcome {
             broken.heal().await?;
         }
         let before = backups_of(&s3, "db").await?;
-        for broken in [
-            Operation::CreateMultipart,
-            Operation::UploadPart,
-            Operation::CompleteMultipart,
+        for (broken, key) in [
+            (Operation::CreateMultipart, "*"),
+            (Operation::UploadPart, "*"),
+            (Operation::CompleteMultipart, "*"),
+            // Of these there is something already that has to go.
+            (Operation::Put, "*/backup_manifest.lz4"),
+            (Operation::Put, "*/backup.json"),
         ] {
-            let refused = s3.refuse(broken).with_status(403).start().await?;
+            let refused = s3.refuse(broken).of(key).with_status(403).start().await?;
             db.refuses("backup", "403").await?;
             let health = db.health().await?;
             let said = health.backup.last_error.context("no last error")?;

@@ -1,8 +1,8 @@
 //! Boots that end in the middle.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use e2e::disk::Tree;
-use e2e::{Outcome, World, scenario};
+use e2e::{Cut, Outcome, World, scenario, steps_in};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 /// How many boots are cut and completed at a time: two cores have no use for more.
@@ -30,14 +30,9 @@ async fn a_boot_that_is_cut_after_any_step_is_completed_by_the_next() -> Outcome
 }
 
 async fn cut_and_complete(world: &World, step: usize, expected: &Tree) -> Result<()> {
-    let cut = world
-        .vm(&format!("cut-{step}"))
-        .stop_after(step)
-        .start()
-        .await?
-        .ended()
-        .await?;
-    cut.must_have_been_cut_after(step).await?;
+    let cut = world.vm(&format!("cut-{step}")).cut(Cut::After(step));
+    let cut = cut.start().await?.ended().await?;
+    cut.must_have_been_cut(Cut::After(step)).await?;
 
     let db = cut.with_the_released_image().boot().await?;
     let tree = db.booted_tree().await?;
@@ -49,15 +44,6 @@ async fn cut_and_complete(world: &World, step: usize, expected: &Tree) -> Result
         "cut after step {step}, then booted: {record:?}"
     );
     db.crash().await?.remove().await
-}
-
-/// `boot 1/33 …`, the line that each step begins with.
-fn steps_in(log: &[String]) -> Result<usize> {
-    let steps = log.iter().find_map(|line| {
-        let (_, rest) = line.split_once("boot 1/")?;
-        rest.split(' ').next()?.parse().ok()
-    });
-    steps.context("the log has no first step")
 }
 
 /// initdb is one step that takes long; a kill in the middle of it leaves nothing that looks like a

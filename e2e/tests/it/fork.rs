@@ -3,7 +3,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::disk::{CONF_D, PGDATA};
-use e2e::{Door, Outcome, Stopped, Vm, scenario};
+use e2e::{Cut, Door, Outcome, Stopped, Vm, scenario};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 /// How many forks are cut and completed at a time.
@@ -244,9 +244,9 @@ async fn a_fork_that_is_cut_at_any_step_is_completed_by_the_next_boot() -> Outco
 }
 
 async fn cut_and_complete(parent: &Stopped, step: usize) -> Result<()> {
-    let cut = parent.fork(&format!("cut-{step}")).stop_after(step);
+    let cut = parent.fork(&format!("cut-{step}")).cut(Cut::After(step));
     let cut = cut.start().await?.ended().await?;
-    cut.must_have_been_cut_after(step).await?;
+    cut.must_have_been_cut(Cut::After(step)).await?;
     let log = cut.log().await?;
     ensure!(
         !log.iter()

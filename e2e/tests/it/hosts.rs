@@ -1,66 +1,7 @@
 //! Hosts that are lost, with the local disks of everybody on them (contract 10).
 
-use anyhow::{Result, ensure};
-use e2e::{Door, Lost, Outcome, Vm, scenario};
-
-/// What was acknowledged before the flush point is there; of what came after, all up to some moment and
-/// nothing behind it. The machine is the same one: no fork, the same password, the same identity.
-#[tokio::test]
-async fn a_lost_host_costs_what_came_after_the_flush_point_and_nothing_else() -> Outcome {
-    scenario(async |world| {
-        let db = world
-            .vm("db")
-            .on_block_volume()
-            .password("its own")
-            .boot()
-            .await?;
-        let identity = identity(&db).await?;
-        let mut ledger = db.keep_writing(Door::Direct).await?;
-        ledger.reaches(200).await?;
-        let flushed = ledger.so_far();
-        db.flush().await?;
-        ledger.reaches(flushed.rows() + 400).await?;
-        let lost = db.lose_host().await?;
-        let all = ledger.cut_off().await?;
-
-        let db = lost.rehome().await?.boot().await?;
-        reads_nothing_ahead(&db).await?;
-        flushed.is_kept_by(&db).await?;
-        let there = all.is_a_prefix_on(&db).await?;
-        eprintln!(
-            "{} acknowledged, {} before the flush point, {there} there",
-            all.rows(),
-            flushed.rows()
-        );
-        db.is_intact().await?;
-        ensure!(self::identity(&db).await? == identity);
-        db.lets_in(Door::Pooled, "its own").await?;
-        db.must_have_an_empty_plan().await
-    })
-    .await
-}
-
-/// The kernel would read the bitmap of each group of a disk whose blocks are all somewhere else.
-async fn reads_nothing_ahead(db: &Vm) -> Result<()> {
-    let mounts = db
-        .shell("grep ' /var/lib/postgresql ' /proc/mounts")
-        .await?;
-    ensure!(mounts.contains("no_prefetch_block_bitmaps"), "{mounts}");
-    Ok(())
-}
-
-/// The timeline tells a fork, the instance who it is.
-async fn identity(db: &Vm) -> Result<(Option<u32>, String)> {
-    let timeline = db
-        .rpc("health")
-        .await?
-        .health
-        .and_then(|health| health.timeline);
-    let stamp = db
-        .shell("cat /var/lib/postgresql/18/main/beyond/instance-id")
-        .await?;
-    Ok((timeline, stamp))
-}
+use anyhow::ensure;
+use e2e::{Door, Outcome, scenario};
 
 /// A flush that was asked for loses nothing of what it was asked for; a host can be lost again.
 #[tokio::test]
@@ -76,31 +17,6 @@ async fn what_was_flushed_outlives_one_host_after_the_other() -> Outcome {
             ensure!(lives == n, "after {n} hosts there are {lives}");
         }
         db.is_intact().await
-    })
-    .await
-}
-
-/// An ephemeral volume goes with its host, and whoever wants it back is told why it cannot be. A durable
-/// one on the same host comes back.
-#[tokio::test]
-async fn an_ephemeral_volume_goes_with_its_host() -> Outcome {
-    scenario(async |world| {
-        let db = world.vm("db").on_block_volume().boot().await?;
-        let scratch = world
-            .vm("scratch")
-            .on_block_volume()
-            .ephemeral()
-            .boot()
-            .await?;
-        db.flush().await?;
-        let db = db.lose_host().await?;
-        let scratch = Lost::together(scratch).await?;
-        scratch.must_be_gone("since it is ephemeral").await?;
-        let hosts = world.hosts().await?;
-        ensure!(hosts.is_empty(), "made for nobody, and left: {hosts:?}");
-        let db = db.rehome().await?.boot().await?;
-        scratch.must_be_gone("since it is ephemeral").await?;
-        db.ask::<i32>("SELECT 1").await.map(drop)
     })
     .await
 }

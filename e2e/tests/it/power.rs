@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::disk::Tree;
-use e2e::{Door, Outcome, World, scenario};
+use e2e::{Door, Outcome, World, scenario, steps_in};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 /// How many boots are cut and completed at a time: two cores have no use for more.
@@ -61,12 +61,7 @@ async fn a_first_boot_without_power_at_any_step_is_completed_by_the_next() -> Ou
     scenario(async |world| {
         let uncut = world.vm("uncut").on_block_volume().boot().await?;
         let expected = uncut.booted_tree().await?;
-        let log = uncut.log().await?;
-        let steps = log.iter().find_map(|line| {
-            let (_, rest) = line.split_once("boot 1/")?;
-            rest.split(' ').next()?.parse::<usize>().ok()
-        });
-        let steps = steps.context("the log has no first step")?;
+        let steps = steps_in(&uncut.log().await?)?;
         ensure!(
             steps > 20,
             "a first boot of {steps} steps makes no database"

@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use fake_substrate::machine::metadata::Wishes;
-use fake_substrate::substrate::Substrate;
+use crate::machine::metadata::Wishes;
+use crate::substrate::Substrate;
 
 use super::CliError;
 

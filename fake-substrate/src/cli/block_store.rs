@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use fake_substrate::admin::AdminToken;
-use fake_substrate::s3::Keys;
-use fake_substrate::substrate::{block_store, service};
-use fake_substrate::volume::backing::s3::S3Location;
-use fake_substrate::volume::daemon::{self, BlockStoreOptions, ObjectStorage};
+use crate::admin::AdminToken;
+use crate::s3::Keys;
+use crate::substrate::{block_store, service};
+use crate::volume::backing::s3::S3Location;
+use crate::volume::daemon::{self, BlockStoreOptions, ObjectStorage};
 
 use super::{CliError, serve, terminal};
 

@@ -6,7 +6,7 @@ use clap::Args;
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
-use fake_substrate::doctor::{self, Finding, Kind, Piece, Weight};
+use crate::doctor::{self, Finding, Kind, Piece, Weight};
 
 use super::{CliError, Site, answer};
 

@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use fake_substrate::progress::Progress as _;
-use fake_substrate::substrate;
+use crate::progress::Progress as _;
+use crate::substrate;
 
 use super::{CliError, Site, page};
 

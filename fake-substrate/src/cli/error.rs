@@ -3,22 +3,22 @@
 use std::io;
 use std::path::PathBuf;
 
-use fake_substrate::admin::AdminError;
-use fake_substrate::backend::Backend;
-use fake_substrate::docker::DockerError;
-use fake_substrate::doctor::LookError;
-use fake_substrate::fault::FaultError;
-use fake_substrate::hosts::HostError;
-use fake_substrate::image::ImageError;
-use fake_substrate::machine::MachineError;
-use fake_substrate::machine::size::Cpus;
-use fake_substrate::names::{InvalidName, MachineName};
-use fake_substrate::page::PageError;
-use fake_substrate::page::process::ProcessError;
-use fake_substrate::ports::PortError;
-use fake_substrate::serve::ServeError;
-use fake_substrate::substrate::SubstrateError;
-use fake_substrate::volume::daemon::BlockStoreError;
+use crate::admin::AdminError;
+use crate::backend::Backend;
+use crate::docker::DockerError;
+use crate::doctor::LookError;
+use crate::fault::FaultError;
+use crate::hosts::HostError;
+use crate::image::ImageError;
+use crate::machine::MachineError;
+use crate::machine::size::Cpus;
+use crate::names::{InvalidName, MachineName};
+use crate::page::PageError;
+use crate::page::process::ProcessError;
+use crate::ports::PortError;
+use crate::serve::ServeError;
+use crate::substrate::SubstrateError;
+use crate::volume::daemon::BlockStoreError;
 
 use super::rpc::RequestError;
 

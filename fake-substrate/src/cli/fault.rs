@@ -7,16 +7,16 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use comfy_table::Table;
 
-use fake_substrate::admin::AdminClient;
-use fake_substrate::fault::{
+use crate::admin::AdminClient;
+use crate::fault::{
     self, ClockFault, NewFault, Offset, Partition, Party, Standing, VolumeFault, VolumeTrouble,
 };
-use fake_substrate::link::fault::{LinkFault, LinkTrouble};
-use fake_substrate::machine::size::Room;
-use fake_substrate::mmds::fault::{Garbage, MmdsFault, MmdsTrouble};
-use fake_substrate::names::MachineName;
-use fake_substrate::s3::faults::{Glob, Operation, S3Fault, Verdict};
-use fake_substrate::volume::trouble::{self, Requests, Trouble};
+use crate::link::fault::{LinkFault, LinkTrouble};
+use crate::machine::size::Room;
+use crate::mmds::fault::{Garbage, MmdsFault, MmdsTrouble};
+use crate::names::MachineName;
+use crate::s3::faults::{Glob, Operation, S3Fault, Verdict};
+use crate::volume::trouble::{self, Requests, Trouble};
 
 use super::{CliError, Site, answer, status};
 

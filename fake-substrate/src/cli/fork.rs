@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use clap::Args;
 
-use fake_substrate::backend::Storage;
-use fake_substrate::docker::volume::Medium;
-use fake_substrate::machine::spec::Overrides;
-use fake_substrate::names::MachineName;
-use fake_substrate::ports::PortChoice;
-use fake_substrate::progress::Progress as _;
-use fake_substrate::substrate::{Forked, Order, Paused, SubstrateError};
+use crate::backend::Storage;
+use crate::docker::volume::Medium;
+use crate::machine::spec::Overrides;
+use crate::names::MachineName;
+use crate::ports::PortChoice;
+use crate::progress::Progress as _;
+use crate::substrate::{Forked, Order, Paused, SubstrateError};
 
 use super::replica::Joining;
 use super::undo::Before;

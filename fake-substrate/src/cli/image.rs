@@ -3,8 +3,8 @@
 use clap::{Args, Subcommand};
 use comfy_table::{Table, presets};
 
-use fake_substrate::image::{self, Variant};
-use fake_substrate::progress::Progress as _;
+use crate::image::{self, Variant};
+use crate::progress::Progress as _;
 
 use super::{CliError, Site, answer};
 

@@ -2,9 +2,9 @@
 
 use clap::Args;
 
-use fake_substrate::machine::state::State;
-use fake_substrate::names::MachineName;
-use fake_substrate::progress::Progress as _;
+use crate::machine::state::State;
+use crate::names::MachineName;
+use crate::progress::Progress as _;
 
 use super::{CliError, Site, up};
 

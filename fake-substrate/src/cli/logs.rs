@@ -7,11 +7,11 @@ use std::time::Duration;
 use clap::Args;
 use futures_util::TryStreamExt as _;
 
-use fake_substrate::admin::{AdminClient, KeptLine, LinkState};
-use fake_substrate::docker::logs::{Output, Part, Source};
-use fake_substrate::machine::Machine;
-use fake_substrate::names::MachineName;
-use fake_substrate::progress::Progress as _;
+use crate::admin::{AdminClient, KeptLine, LinkState};
+use crate::docker::logs::{Output, Part, Source};
+use crate::machine::Machine;
+use crate::names::MachineName;
+use crate::progress::Progress as _;
 
 use super::{CliError, Site};
 

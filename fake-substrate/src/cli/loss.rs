@@ -2,11 +2,11 @@
 
 use clap::Args;
 
-use fake_substrate::admin::{CutPower, FlushPointReport, VolumeReport};
-use fake_substrate::names::{HostName, MachineName};
-use fake_substrate::progress::Progress as _;
-use fake_substrate::serve::clock;
-use fake_substrate::volume::store::cut::Tear;
+use crate::admin::{CutPower, FlushPointReport, VolumeReport};
+use crate::names::{HostName, MachineName};
+use crate::progress::Progress as _;
+use crate::serve::clock;
+use crate::volume::store::cut::Tear;
 
 use super::{CliError, Site, up};
 
@@ -42,7 +42,8 @@ pub(crate) struct LoseHost {
 pub(crate) struct Rehome {
     /// Which machine
     name: MachineName,
-    /// To which host, made when there is none; any other one unless given
+    /// To which host, made when there is none; unless given any other one that does not have its sink, primary or
+    /// replica
     #[arg(long)]
     host: Option<HostName>,
 }
@@ -165,7 +166,7 @@ pub(super) fn named(flushed: &FlushPointReport) -> String {
 #[cfg(test)]
 mod tests {
     use super::what_is_left;
-    use fake_substrate::admin::{FlushPointReport, VolumeReport, VolumeStanding};
+    use crate::admin::{FlushPointReport, VolumeReport, VolumeStanding};
 
     #[test]
     fn what_a_lost_host_leaves_of_a_volume_is_told_in_words() {

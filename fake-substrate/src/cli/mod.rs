@@ -31,14 +31,13 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use fake_substrate::docker::{self, Docker};
-use fake_substrate::machine::Machine;
-use fake_substrate::names::{MachineName, SubstrateName};
-use fake_substrate::progress::Lines;
-use fake_substrate::substrate::Substrate;
+use crate::docker::{self, Docker};
+use crate::machine::Machine;
+use crate::names::{MachineName, SubstrateName};
+use crate::progress::Lines;
+use crate::substrate::Substrate;
 
 pub(crate) use error::CliError;
-pub(crate) use report::failed;
 
 /// The whole platform on a laptop: metadata, volumes, machines.
 #[derive(Debug, Parser)]
@@ -141,7 +140,37 @@ impl Site {
     }
 }
 
-pub(crate) async fn run(cli: Cli) -> Result<ExitCode, CliError> {
+/// The process: carries out what its command line says.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return report::failed(&CliError::Runtime(error)),
+    };
+    let outcome = runtime.block_on(run(cli));
+    // A thread that still reads standard input would keep a plain drop waiting for the next key.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(code) => code,
+        Err(error) => report::failed(&error),
+    }
+}
+
+/// Carries out what a person would type behind `fake-substrate`; where that fails, answers what they would be told.
+pub async fn carry_out(words: &[&str]) -> Result<(), String> {
+    let line = [&["fake-substrate"], words].concat();
+    let cli = Cli::try_parse_from(line).map_err(|refused| refused.to_string())?;
+    match run(cli).await {
+        Ok(code) if code == ExitCode::SUCCESS => Ok(()),
+        Ok(code) => Err(format!("it ended with {code:?}")),
+        Err(error) => Err(report::report(&error)),
+    }
+}
+
+async fn run(cli: Cli) -> Result<ExitCode, CliError> {
     let done = |()| ExitCode::SUCCESS;
     // The commands that run where there is no Docker.
     let command = match cli.command {

@@ -2,11 +2,11 @@
 
 use clap::Args;
 
-use fake_substrate::page::process::{self, ProcessError, Turn};
-use fake_substrate::page::{Page, PageError};
-use fake_substrate::progress::Progress as _;
-use fake_substrate::substrate;
-use fake_substrate::substrate::SubstrateError;
+use crate::page::process::{self, ProcessError, Turn};
+use crate::page::{Page, PageError};
+use crate::progress::Progress as _;
+use crate::substrate;
+use crate::substrate::SubstrateError;
 
 use super::{CliError, Site, terminal};
 

@@ -7,11 +7,11 @@ use clap::Args;
 use futures_util::{Stream, TryStreamExt as _};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
-use fake_substrate::docker::DockerError;
-use fake_substrate::docker::exec::{Program, Running, Session};
-use fake_substrate::docker::logs::Output;
-use fake_substrate::machine::metadata::Login;
-use fake_substrate::names::MachineName;
+use crate::docker::DockerError;
+use crate::docker::exec::{Program, Running, Session};
+use crate::docker::logs::Output;
+use crate::machine::metadata::Login;
+use crate::names::MachineName;
 
 use super::{CliError, Site, logs, terminal};
 

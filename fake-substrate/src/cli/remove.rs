@@ -2,9 +2,9 @@
 
 use clap::Args;
 
-use fake_substrate::names::MachineName;
-use fake_substrate::progress::Progress as _;
-use fake_substrate::volume::store::decide::Children;
+use crate::names::MachineName;
+use crate::progress::Progress as _;
+use crate::volume::store::decide::Children;
 
 use super::{CliError, Site};
 

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use fake_substrate::admin::{Metadata, MetadataPatch};
-use fake_substrate::machine::metadata::replica;
-use fake_substrate::machine::state::State;
-use fake_substrate::machine::{Machine, View};
-use fake_substrate::names::MachineName;
-use fake_substrate::progress::Progress as _;
-use fake_substrate::substrate::Substrate;
+use crate::admin::{Metadata, MetadataPatch};
+use crate::machine::metadata::replica;
+use crate::machine::state::State;
+use crate::machine::{Machine, View};
+use crate::names::MachineName;
+use crate::progress::Progress as _;
+use crate::substrate::Substrate;
 
 use super::{CliError, Site};
 

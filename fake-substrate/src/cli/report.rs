@@ -5,7 +5,7 @@ use std::error::Error;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use fake_substrate::telling::Told;
+use crate::telling::Told;
 
 use super::CliError;
 
@@ -13,7 +13,7 @@ use super::CliError;
 const INTERRUPTED: u8 = 130;
 
 /// Tells it, and says how the process shall exit.
-pub(crate) fn failed(error: &CliError) -> ExitCode {
+pub(super) fn failed(error: &CliError) -> ExitCode {
     // With standard error gone there is nobody to tell; the exit code remains.
     drop(std::io::stderr().lock().write_all(report(error).as_bytes()));
     match error {
@@ -22,7 +22,7 @@ pub(crate) fn failed(error: &CliError) -> ExitCode {
     }
 }
 
-fn report(error: &dyn Error) -> String {
+pub(super) fn report(error: &dyn Error) -> String {
     let Told {
         what,
         because,

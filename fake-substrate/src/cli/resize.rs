@@ -2,12 +2,12 @@
 
 use clap::Args;
 
-use fake_substrate::docker;
-use fake_substrate::machine::size::{Cpus, DiskSize, Memory};
-use fake_substrate::machine::state::State;
-use fake_substrate::machine::{Resize as To, Resized};
-use fake_substrate::names::MachineName;
-use fake_substrate::progress::Progress as _;
+use crate::docker;
+use crate::machine::size::{Cpus, DiskSize, Memory};
+use crate::machine::state::State;
+use crate::machine::{Resize as To, Resized};
+use crate::names::MachineName;
+use crate::progress::Progress as _;
 
 use super::{CliError, Site, up};
 

@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 use wire::rpc::schema::{self, Field, Kind};
 use wire::rpc::{CommandRow, Lifecycle};
 
-use fake_substrate::names::MachineName;
-use fake_substrate::progress::Progress as _;
+use crate::names::MachineName;
+use crate::progress::Progress as _;
 
 use super::{CliError, Site, answer};
 

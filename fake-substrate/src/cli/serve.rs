@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use clap::Args;
 use tokio::net::TcpListener;
 
-use fake_substrate::admin::AdminToken;
-use fake_substrate::link;
-use fake_substrate::s3;
-use fake_substrate::serve::{self, ServeOptions};
-use fake_substrate::substrate::service;
+use crate::admin::AdminToken;
+use crate::link;
+use crate::s3;
+use crate::serve::{self, ServeOptions};
+use crate::substrate::service;
 
 use super::{CliError, terminal};
 

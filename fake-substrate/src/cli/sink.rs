@@ -1,16 +1,16 @@
 //! A machine and the one that holds its WAL: who is told what, and whose volume lies where.
 
-use fake_substrate::admin::{Metadata, MetadataPatch};
-use fake_substrate::backend::Storage;
-use fake_substrate::docker::processors;
-use fake_substrate::image::{self, Variant};
-use fake_substrate::machine::metadata::{Wishes, sink};
-use fake_substrate::machine::size::{Cpus, Memory};
-use fake_substrate::machine::spec::Overrides;
-use fake_substrate::machine::{Machine, View};
-use fake_substrate::names::{HostName, MachineName};
-use fake_substrate::ports::PortChoice;
-use fake_substrate::substrate::{Order, Substrate, SubstrateError};
+use crate::admin::{Metadata, MetadataPatch};
+use crate::backend::Storage;
+use crate::docker::processors;
+use crate::image::{self, Variant};
+use crate::machine::metadata::{Wishes, sink};
+use crate::machine::size::{Cpus, Memory};
+use crate::machine::spec::Overrides;
+use crate::machine::{Machine, View};
+use crate::names::{HostName, MachineName};
+use crate::ports::PortChoice;
+use crate::substrate::{Order, Substrate, SubstrateError};
 
 use super::{CliError, Site, answer};
 
@@ -125,8 +125,8 @@ pub(super) async fn order(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fake_substrate::docker::volume::Medium;
-    use fake_substrate::machine::size::DiskSize;
+    use crate::docker::volume::Medium;
+    use crate::machine::size::DiskSize;
 
     fn block(host: Option<usize>) -> Storage {
         Storage::Block {

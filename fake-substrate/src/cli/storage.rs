@@ -2,13 +2,13 @@
 
 use clap::Args;
 
-use fake_substrate::backend::{Backend, Storage, Wanted};
-use fake_substrate::docker::volume::Medium;
-use fake_substrate::docker::{self, volume};
-use fake_substrate::machine::size::DiskSize;
-use fake_substrate::names::{HostName, MachineName};
-use fake_substrate::progress::Progress as _;
-use fake_substrate::substrate;
+use crate::backend::{Backend, Storage, Wanted};
+use crate::docker::volume::Medium;
+use crate::docker::{self, volume};
+use crate::machine::size::DiskSize;
+use crate::names::{HostName, MachineName};
+use crate::progress::Progress as _;
+use crate::substrate;
 
 use super::{CliError, Site};
 

@@ -1,12 +1,12 @@
 //! Ctrl-C leaves nothing half-made: what an interrupted command had begun is taken away again,
 //! what was there before stays.
 
-use fake_substrate::docker::{container, volume};
-use fake_substrate::lock::SubstrateLock;
-use fake_substrate::names::MachineName;
-use fake_substrate::progress::{Progress as _, Quiet};
-use fake_substrate::substrate::{self, Substrate, SubstrateError};
-use fake_substrate::volume::store::decide::Children;
+use crate::docker::{container, volume};
+use crate::lock::SubstrateLock;
+use crate::names::MachineName;
+use crate::progress::{Progress as _, Quiet};
+use crate::substrate::{self, Substrate, SubstrateError};
+use crate::volume::store::decide::Children;
 
 use super::{CliError, Site};
 

@@ -4,20 +4,20 @@ use std::io::Read as _;
 
 use clap::Args;
 
-use fake_substrate::backend::{Backend, Storage};
-use fake_substrate::docker::{container, processors};
-use fake_substrate::image::{self, Variant};
-use fake_substrate::machine::metadata::{self, Wishes, assignment};
-use fake_substrate::machine::size::{Cpus, Memory};
-use fake_substrate::machine::spec::Overrides;
-use fake_substrate::machine::state::State;
-use fake_substrate::machine::{Change, Machine, View};
-use fake_substrate::names::MachineName;
-use fake_substrate::ports::{self, PortChoice, PortError};
-use fake_substrate::progress::Progress as _;
-use fake_substrate::substrate::{self, Order, Substrate, SubstrateError};
-use fake_substrate::until::Budget;
-use fake_substrate::volume::store::decide::Children;
+use crate::backend::{Backend, Storage};
+use crate::docker::{container, processors};
+use crate::image::{self, Variant};
+use crate::machine::metadata::{self, Wishes, assignment};
+use crate::machine::size::{Cpus, Memory};
+use crate::machine::spec::Overrides;
+use crate::machine::state::State;
+use crate::machine::{Change, Machine, View};
+use crate::names::MachineName;
+use crate::ports::{self, PortChoice, PortError};
+use crate::progress::Progress as _;
+use crate::substrate::{self, Order, Substrate, SubstrateError};
+use crate::until::Budget;
+use crate::volume::store::decide::Children;
 
 use super::archive::Archive;
 use super::replica::Joining;

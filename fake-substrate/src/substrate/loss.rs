@@ -110,7 +110,7 @@ impl Substrate {
     }
 
     /// Brings a lost machine to another host and leaves it off: same settings, metadata and identity, its
-    /// volume as of the flush point. A host is made when there is none, and taken away again when there is
+    /// volume as of the flush point. Unless told which, to none that has its sink, its primary or a replica of it. A host is made when there is none, and taken away again when there is
     /// nothing to bring to it.
     pub async fn rehome(
         &self,
@@ -124,9 +124,13 @@ impl Substrate {
         let lock = SubstrateLock::take(&self.name, progress).await?;
         // Somebody else may have been first.
         machine.may_be_rehomed().await?;
+        let host = match host {
+            Some(host) => Some(host.clone()),
+            None => self.apart_from_its_others(&machine).await?,
+        };
         let site = self.site();
         let making = tokio::spawn({
-            let (machine, host) = (machine.clone(), host.cloned());
+            let machine = machine.clone();
             async move {
                 let (host, took) =
                     timed(async { site.bring_to_host(host.as_ref(), machine.name()).await }).await;

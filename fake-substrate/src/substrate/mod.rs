@@ -3,6 +3,7 @@
 //! Everything about it is read back from Docker by label, so that any process finds a substrate
 //! that another one made.
 
+mod apart;
 pub mod block_store;
 mod create;
 mod error;

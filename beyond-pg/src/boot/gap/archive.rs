@@ -231,18 +231,23 @@ async fn fill(
         }
         volume.put(part, &bytes)?;
     }
-    match volume.check(until) {
-        Ok(()) => Ok(Caught::Up {
-            end,
-            until,
-            fetched: gap.fetch.len(),
-            left,
-        }),
-        Err(GapError::NotWhole { end, why, .. }) => Ok(Caught::Not {
-            why: format!("its WAL is valid up to {end} only: {why}"),
-        }),
-        Err(error) => Err(error),
+    let ends_short = match volume.check(until) {
+        Ok(ends_short) => ends_short,
+        Err(GapError::NotWhole { end, why, .. }) => {
+            let why = format!("its WAL is valid up to {end} only: {why}");
+            return Ok(Caught::Not { why });
+        }
+        Err(error) => return Err(error),
+    };
+    if ends_short {
+        volume.label()?;
     }
+    Ok(Caught::Up {
+        end,
+        until,
+        fetched: gap.fetch.len(),
+        left,
+    })
 }
 
 /// Keys that may not read and an object that is damaged are no reason to keep a database down.

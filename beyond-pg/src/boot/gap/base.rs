@@ -6,6 +6,7 @@ use wire::sink::Base;
 
 use super::client::{Client, ClientError};
 use crate::boot::facts::Owners;
+use crate::boot::failpoint;
 use crate::fx::exec::ExecError;
 use crate::fx::fs::{self, FsError};
 use crate::layout::Layout;
@@ -54,6 +55,7 @@ pub(crate) async fn take(
         fs::append(&tar, &piece)?;
         digest.update(&piece);
         got += piece.len() as u64;
+        failpoint::moment("a piece of the cluster was fetched");
     }
     let sha256 = hex(&digest.finish());
     if sha256 != base.sha256 {
@@ -66,6 +68,7 @@ pub(crate) async fn take(
     cluster::unpack(layout, owners.postgres).run().await?;
     fs::remove_if_present(&tar)?;
     fs::sync_filesystem(&staging)?;
+    failpoint::moment("the cluster is whole, under another name");
     fs::rename(&staging, &layout.pgdata())?;
     tracing::warn!(
         "this volume had no cluster: the one that the WAL sink {} keeps a copy of was put in place, {got} bytes",

@@ -88,8 +88,9 @@ impl<'a> Volume<'a> {
         Ok(())
     }
 
-    /// That the volume now has valid WAL up to there, and that recovery will replay it.
-    pub(super) fn check(&self, until: Lsn) -> Result<(), GapError> {
+    /// That the volume now has valid WAL up to there. Answers whether Postgres would replay none of it: after a
+    /// clean stop it would write over what follows.
+    pub(super) fn check(&self, until: Lsn) -> Result<bool, GapError> {
         let end = wal_end::find(self.layout, &self.stream, &self.control)?;
         if end.bytes.max(end.records) < until {
             return Err(GapError::NotWhole {
@@ -98,17 +99,13 @@ impl<'a> Volume<'a> {
                 why: end.why.to_string(),
             });
         }
-        // Postgres replays nothing after a clean stop, and would write over what follows it.
         let follows = end.first.is_some_and(|first| first < end.records);
-        if self.control.is_clean() && follows {
-            self.label()?;
-        }
-        Ok(())
+        Ok(self.control.is_clean() && follows)
     }
 
     /// What makes Postgres recover from a checkpoint whatever `pg_control` says, on the same timeline; the
     /// files are as they were at that checkpoint.
-    fn label(&self) -> Result<(), GapError> {
+    pub(super) fn label(&self) -> Result<(), GapError> {
         let ControlData {
             redo,
             checkpoint,

@@ -33,6 +33,7 @@ use wire::sink::{Base, Holding};
 
 use crate::archive::ArchiveError;
 use crate::boot::facts::Owners;
+use crate::boot::failpoint;
 use crate::boot::gap::base::BaseError;
 use crate::boot::gap::client::{Client, ClientError};
 use crate::boot::gap::local::Volume;
@@ -213,6 +214,7 @@ impl Filling<'_> {
             let theirs = bytes_of(&client, part).await?;
             volume.compare(part, &theirs)?;
         }
+        failpoint::moment("what the volume lacks is known");
         for part in &gap.fetch {
             let mut bytes = bytes_of(&client, part).await?;
             bytes.resize(
@@ -221,9 +223,15 @@ impl Filling<'_> {
             );
             volume.put(part, &bytes)?;
             tracing::info!("fetched {} from the WAL sink", part.served);
+            failpoint::moment("a segment was put in place");
         }
         let before = volume.local.end;
-        volume.check(gap.until)?;
+        let ends_short = volume.check(gap.until)?;
+        failpoint::moment("what was fetched is whole");
+        if ends_short {
+            volume.label()?;
+            failpoint::moment("the backup label was written");
+        }
         self.tell(&holding, before);
         Ok(Some(Filled {
             whose: Whose::Sink,

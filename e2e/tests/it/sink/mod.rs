@@ -1,40 +1,12 @@
 //! A second copy of the WAL (contract 10, B-006a): no acknowledged commit is lost with the host.
 
+mod cut;
+mod moved;
 mod trouble;
 mod young;
 
 use anyhow::{Result, ensure};
 use e2e::{Door, Outcome, Vm, scenario};
-
-/// All of it is there, though the volume fell back to a moment long before. The sink's own WAL is what
-/// pg_waldump reads, to the same end.
-#[tokio::test]
-async fn with_a_sink_a_lost_host_costs_no_acknowledged_commit() -> Outcome {
-    scenario(async |world| {
-        let sink = world.vm("sink").sink_of("db")?.boot_sink().await?;
-        let db = world.vm("db").on_block_volume().with_sink("sink")?;
-        let db = db.boot().await?;
-        db.has_its_sink().await?;
-        sink.is_whole().await?;
-        let mut ledger = db.keep_writing(Door::Direct).await?;
-        ledger.reaches(100).await?;
-        db.flush().await?;
-        ledger.reaches(ledger.so_far().rows() + 200).await?;
-        let lost = db.lose_host().await?;
-        let all = ledger.cut_off().await?;
-        agrees_with_pg_waldump(&sink).await?;
-
-        let db = lost.rehome().await?.boot().await?;
-        all.is_kept_by(&db).await?;
-        db.expect_log("bytes were fetched from").await?;
-        let ended = db.expect_log("recovery ended at").await?;
-        eprintln!("{} acknowledged; {ended}", all.rows());
-        db.is_intact().await?;
-        db.has_its_sink().await?;
-        writes(&db).await
-    })
-    .await
-}
 
 /// A crash of the sink loses nothing that it acknowledged (facts A 2), and a clean stop of the database
 /// in between is no obstacle: Postgres replays nothing behind one by itself.
@@ -149,25 +121,4 @@ async fn a_sink_that_is_another_databases_or_has_diverged_is_refused() -> Outcom
 
 async fn writes(db: &Vm) -> Result<()> {
     db.sql("CREATE TABLE afterwards AS SELECT 1 AS one").await
-}
-
-/// Where the sink says its WAL ends, pg_waldump finds no more records in its files.
-async fn agrees_with_pg_waldump(sink: &e2e::Running) -> Result<()> {
-    let health = sink.health().await?;
-    let ours = health
-        .wal
-        .flush_lsn
-        .map(|lsn| lsn.to_string())
-        .unwrap_or_default();
-    let script = "cd /var/lib/postgresql/sink/wal; last=$(ls *.partial | tail -1); \
-                  mkdir /tmp/dump; cp $last /tmp/dump/${last%.partial}; \
-                  /usr/lib/postgresql/18/bin/pg_waldump /tmp/dump/${last%.partial} 2>&1 | tail -2";
-    let theirs = sink.shell(script).await?;
-    eprintln!("the sink's WAL ends at {ours}; pg_waldump: {theirs}");
-    let at = theirs.split("invalid record length at ").nth(1);
-    let at = at
-        .and_then(|rest| rest.split(':').next())
-        .unwrap_or_default();
-    ensure!(at.trim() == ours, "{ours} is not where pg_waldump stops");
-    Ok(())
 }

@@ -9,12 +9,12 @@ use clap::Args;
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
-use fake_substrate::admin::LinkReport;
-use fake_substrate::docker::volume::Volume;
-use fake_substrate::fault::Standing;
-use fake_substrate::machine::state::State;
-use fake_substrate::machine::{Machine, View};
-use fake_substrate::substrate::{self, S3, Substrate, SubstrateError};
+use crate::admin::LinkReport;
+use crate::docker::volume::Volume;
+use crate::fault::Standing;
+use crate::machine::state::State;
+use crate::machine::{Machine, View};
+use crate::substrate::{self, S3, Substrate, SubstrateError};
 
 use super::{CliError, Site, answer, page};
 use sink::SinkLine;

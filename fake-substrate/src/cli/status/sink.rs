@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::Serialize;
 use wire::lsn::Lsn;
 
-use fake_substrate::machine::Machine;
-use fake_substrate::machine::metadata::sink;
+use crate::machine::Machine;
+use crate::machine::metadata::sink;
 
 /// How long a machine may take to tell its position.
 const PATIENCE: Duration = Duration::from_secs(5);

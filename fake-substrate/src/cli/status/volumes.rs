@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 
-use fake_substrate::admin::VolumeReport;
-use fake_substrate::backend::Backend;
-use fake_substrate::docker::volume::Volume;
-use fake_substrate::hosts::Hosts;
-use fake_substrate::labels;
-use fake_substrate::names::HostName;
-use fake_substrate::serve::clock;
+use crate::admin::VolumeReport;
+use crate::backend::Backend;
+use crate::docker::volume::Volume;
+use crate::hosts::Hosts;
+use crate::labels;
+use crate::names::HostName;
+use crate::serve::clock;
 
 use super::{MachineLine, table};
 use crate::cli::{CliError, Site};
