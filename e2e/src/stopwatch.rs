@@ -17,7 +17,7 @@ use crate::until::{Look, until};
 use crate::vm::Vm;
 
 /// Looks often: the figure is only as fine as this.
-const FIRST_ANSWER: Budget = Budget {
+pub(crate) const FIRST_ANSWER: Budget = Budget {
     every: Duration::from_millis(5),
     ..budget::READY
 };
