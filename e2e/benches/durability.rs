@@ -126,10 +126,13 @@ async fn gap_fills(world: &World, options: &Options, megabytes: u64) -> Result<(
     let mut alone = alone.boot().await?;
     let (mut answers, mut replays) = (Series::default(), Series::default());
     let mut fetched = Vec::new();
-    for _round in 0..options.rounds {
-        let (rehomed, flushed) = loses_nothing(alone, megabytes).await?;
+    for round in 0..options.rounds {
+        // New ones: neither is where the other is, and what has just been made has nothing.
+        let host = |kind| format!("{kind}-{round}");
+        let (rehomed, flushed) = loses_nothing(alone, &host("other"), megabytes).await?;
         alone = rehomed;
-        let (rehomed, filled) = loses_all_but_its_sink(sunk, &sink, megabytes).await?;
+        let to = host("one");
+        let (rehomed, filled) = loses_all_but_its_sink(sunk, &to, &sink, megabytes).await?;
         sunk = rehomed;
         answers.push(filled.as_secs_f64(), flushed.as_secs_f64());
 
@@ -154,17 +157,22 @@ async fn gap_fills(world: &World, options: &Options, megabytes: u64) -> Result<(
 }
 
 /// All that it has to replay is at its flush point.
-async fn loses_nothing(db: Vm, megabytes: u64) -> Result<(Vm, Duration)> {
+async fn loses_nothing(db: Vm, to: &str, megabytes: u64) -> Result<(Vm, Duration)> {
     db.begins_anew().await?;
     db.writes_wal(megabytes).await?;
     db.flush().await?;
     let (lost, losing) = db.timed_lose_host().await?;
-    let (db, coming_back) = lost.timed_rehome().await?;
+    let (db, coming_back) = lost.timed_rehome_to(to).await?;
     Ok((db, losing + coming_back))
 }
 
 /// Its flush point is older than all that it has to replay.
-async fn loses_all_but_its_sink(db: Vm, sink: &Running, megabytes: u64) -> Result<(Vm, Duration)> {
+async fn loses_all_but_its_sink(
+    db: Vm,
+    to: &str,
+    sink: &Running,
+    megabytes: u64,
+) -> Result<(Vm, Duration)> {
     db.has_its_sink().await?;
     db.begins_anew().await?;
     db.flush().await?;
@@ -173,7 +181,7 @@ async fn loses_all_but_its_sink(db: Vm, sink: &Running, megabytes: u64) -> Resul
     sink.flush().await?;
     let (lost, losing) = db.timed_lose_host().await?;
     no_flush.heal().await?;
-    let (db, coming_back) = lost.timed_rehome().await?;
+    let (db, coming_back) = lost.timed_rehome_to(to).await?;
     Ok((db, losing + coming_back))
 }
 

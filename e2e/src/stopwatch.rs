@@ -126,6 +126,12 @@ impl Lost {
         let watch = Stopwatch::start();
         answered(&watch, self.rehome().await?.start().await?).await
     }
+
+    /// The same to that host, which is made when it is missing.
+    pub async fn timed_rehome_to(self, host: &str) -> Result<(Vm, Duration)> {
+        let watch = Stopwatch::start();
+        answered(&watch, self.rehome_to(host).await?.start().await?).await
+    }
 }
 
 async fn answered(watch: &Stopwatch, starting: crate::running::Starting) -> Result<(Vm, Duration)> {
