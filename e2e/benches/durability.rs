@@ -102,9 +102,14 @@ async fn of_clients(clients: u32, arms: &[Arm<'_>; 3], options: &Options) -> Res
     let mut series = <[Series; 3]>::default();
     for round in 0..options.rounds {
         let mut rates = [0.0; 3];
-        // Each is the first in its turn.
-        for turn in 0..arms.len() {
-            let of = (round + turn) % arms.len();
+        let there = 0..arms.len();
+        // There and back: a host is not the same right after it has taken somebody's WAL, and the two that are
+        // compared come behind the same neighbours.
+        let turns: Vec<_> = match round % 2 {
+            0 => there.collect(),
+            _ => there.rev().collect(),
+        };
+        for of in turns {
             rates[of] = arms[of].commits(clients, options.seconds).await?;
         }
         let [sunk, alone, received] = rates;
