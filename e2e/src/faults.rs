@@ -80,6 +80,16 @@ impl World {
 }
 
 impl Guest {
+    /// Has object storage take no flush point of its volume, which stays at the one it has; others' go on.
+    pub async fn flush_fails(&self) -> Result<Guard> {
+        let fault = S3Fault {
+            verdict: Answer::Refuse { status: 503 },
+            on: Some(Operation::Put),
+            key: Some(Glob::new(format!("*roots/{}", self.name()))),
+        };
+        self.site.breaks(NewFault::new(Fault::S3(fault))).await
+    }
+
     /// Troubles every request for its metadata.
     pub async fn mmds(&self, trouble: MmdsTrouble) -> Result<Guard> {
         self.mmds_times(trouble, 0).await

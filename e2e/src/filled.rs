@@ -32,6 +32,29 @@ impl Vm {
         session.sql("CHECKPOINT").await
     }
 
+    /// Makes a checkpoint, and an empty table for [`Vm::writes_wal`].
+    pub async fn begins_anew(&self) -> Result<()> {
+        let session = self.session(Door::Direct).await?;
+        for statement in [
+            "DROP TABLE IF EXISTS recent",
+            "CREATE TABLE recent (filler text)",
+            "CHECKPOINT",
+        ] {
+            session.sql(statement).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes so much WAL, by inserting rows: what a crash recovery has to replay.
+    pub async fn writes_wal(&self, megabytes: u64) -> Result<()> {
+        let session = self.session(Door::Direct).await?;
+        // With what Postgres adds to it, a row is a kilobyte of WAL.
+        let rows = megabytes << 10;
+        let write =
+            format!("INSERT INTO recent SELECT repeat('x', 960) FROM generate_series(1, {rows})");
+        session.sql(&write).await
+    }
+
     /// Reads all of it once; answers how long that took.
     pub async fn reads_it_all(&self) -> Result<Duration> {
         let session = self.session_in(SOURCE).await?;

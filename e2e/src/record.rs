@@ -31,6 +31,8 @@ pub struct Wal {
     pub clean: bool,
     /// How much was replayed.
     pub replayed_bytes: u64,
+    /// How many files came from the sink, if it was asked.
+    pub fetched_segments: Option<u64>,
 }
 
 impl BootRecord {

@@ -169,11 +169,18 @@ impl Running {
 impl Vm {
     /// Waits until its sink acknowledges commits.
     pub async fn has_its_sink(&self) -> Result<()> {
-        let awaited = format!("the sink of {} is connected", self.name());
-        let query = "SELECT count(*) FROM pg_stat_replication \
-                     WHERE application_name = 'wal_sink' AND sync_state = 'quorum'";
+        self.has_its_commits_held_by("wal_sink").await
+    }
+
+    /// Waits until that standby is one of those that commits wait for.
+    pub async fn has_its_commits_held_by(&self, standby: &str) -> Result<()> {
+        let awaited = format!("{standby} acknowledges commits of {}", self.name());
+        let query = format!(
+            "SELECT count(*) FROM pg_stat_replication \
+             WHERE application_name = '{standby}' AND sync_state = 'quorum'"
+        );
         until_true(budget::COMES_BACK, awaited, async || {
-            Ok(self.ask::<i64>(query).await? == 1)
+            Ok(self.ask::<i64>(&query).await? == 1)
         })
         .await
     }

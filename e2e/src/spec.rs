@@ -194,6 +194,12 @@ impl Spec {
         self
     }
 
+    /// That program runs in place of PID 1: a plain container with a machine's limits and its disk.
+    pub(crate) fn in_place_of_init<const N: usize>(mut self, argv: [&str; N]) -> Self {
+        self.overrides.entrypoint = Some(argv.map(str::to_owned).to_vec());
+        self
+    }
+
     /// It looks at its certificates every second.
     pub fn watching_certificates(mut self) -> Self {
         let argv = ["/sbin/init", "--tls-poll", "1"].map(str::to_owned);

@@ -17,7 +17,7 @@ use crate::until::{Look, until};
 use crate::vm::Vm;
 
 /// Looks often: the figure is only as fine as this.
-const FIRST_ANSWER: Budget = Budget {
+pub(crate) const FIRST_ANSWER: Budget = Budget {
     every: Duration::from_millis(5),
     ..budget::READY
 };
@@ -125,6 +125,12 @@ impl Lost {
     pub async fn timed_rehome(self) -> Result<(Vm, Duration)> {
         let watch = Stopwatch::start();
         answered(&watch, self.rehome().await?.start().await?).await
+    }
+
+    /// The same to that host, which is made when it is missing.
+    pub async fn timed_rehome_to(self, host: &str) -> Result<(Vm, Duration)> {
+        let watch = Stopwatch::start();
+        answered(&watch, self.rehome_to(host).await?.start().await?).await
     }
 }
 

@@ -110,19 +110,27 @@ impl Writer<'_> {
 
     /// Transactions a second of four clients that read one row each time.
     pub async fn reads(&self, logging: Logging, seconds: u64) -> Result<f64> {
-        self.pgbench(&logging.options(), "--select-only", seconds)
+        self.pgbench(&logging.options(), "--select-only", 4, seconds)
             .await
     }
 
     /// Transactions a second of four clients that commit changes of three rows and a new one each time
     /// (TPC-B, as pgbench has it).
     pub async fn commits(&self, seconds: u64) -> Result<f64> {
-        self.pgbench("", "", seconds).await
+        self.pgbench("", "", 4, seconds).await
     }
 
-    async fn pgbench(&self, options: &str, load: &str, seconds: u64) -> Result<f64> {
-        let bench =
-            format!("pgbench --no-vacuum {load} --protocol=simple --client=4 --time={seconds}");
+    /// Transactions a second of so many clients that commit a change of one row and a new one each time, and
+    /// do not wait for each other's rows: what they wait for is that their commits are flushed.
+    pub async fn small_commits(&self, clients: u32, seconds: u64) -> Result<f64> {
+        self.pgbench("", "--skip-some-updates", clients, seconds)
+            .await
+    }
+
+    async fn pgbench(&self, options: &str, load: &str, clients: u32, seconds: u64) -> Result<f64> {
+        let bench = format!(
+            "pgbench --no-vacuum {load} --protocol=simple --client={clients} --time={seconds}"
+        );
         let printed = self.client(options, &bench).await?;
         let tps = printed
             .lines()
