@@ -119,7 +119,7 @@ impl Stage<'_> {
             ensure!(found == expected, "{found} rows instead of {expected}");
             restored.crash().await?.remove().await?;
 
-            let writer = self.replayed(base, WalOf::Writer(self.db), end).await?;
+            let writer = self.replayed(base, WalOf::Writer, end).await?;
             let repository = WalOf::Repository(&self.pgbackrest, &self.image);
             let repository = self.replayed(base, repository, end).await?;
             let ours = bytes / ours.as_secs_f64();
@@ -136,7 +136,7 @@ impl Stage<'_> {
 
     /// By a bare server; how many seconds it took.
     async fn replayed(&self, base: &Stopped, wal: WalOf<'_>, end: &str) -> Result<f64> {
-        let bare = self.world.bare_recovery(base, wal, end).await?;
+        let bare = self.world.bare_recovery(base, self.db, wal, end).await?;
         let took = bare.first_answer(Encrypted::Yes).await?;
         bare.stop().await?;
         bare.remove().await?;

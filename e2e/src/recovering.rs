@@ -8,8 +8,8 @@ use fake_substrate::docker::{Attachment, Mount};
 use crate::bare::{Bare, COPY, HBA, HBA_FILE, postmaster};
 use crate::disk::{PGDATA, VOLUME};
 use crate::pgbackrest::{self, PgBackRest};
-use crate::running::Running;
 use crate::stopped::Stopped;
+use crate::vm::Vm;
 use crate::world::World;
 
 /// Where the volume is seen that has the WAL.
@@ -19,18 +19,25 @@ const WRITER: &str = "/writer";
 #[derive(Debug, Clone, Copy)]
 pub enum WalOf<'a> {
     /// On the volume of the machine that wrote it, by `cp`.
-    Writer(&'a Running),
+    Writer,
     /// In a repository, by pgBackRest's `archive-get` of an image that has it.
     Repository(&'a PgBackRest, &'a str),
 }
 
 impl World {
-    /// `postgres` on a copy of a machine's volume that recovers to an LSN before it takes a client.
-    pub async fn bare_recovery(&self, of: &Stopped, wal: WalOf<'_>, to: &str) -> Result<Bare<'_>> {
+    /// `postgres` on a copy of `base`, an earlier state of the writer, that recovers to an LSN before it takes
+    /// a client.
+    pub async fn bare_recovery(
+        &self,
+        base: &Stopped,
+        writer: &Vm,
+        wal: WalOf<'_>,
+        to: &str,
+    ) -> Result<Bare<'_>> {
         let name = "bare-recovery";
         let volume = self.volume(name).await?;
         let (data, signal) = (PGDATA.replace(VOLUME, COPY), "recovery.signal");
-        of.with_volumes(
+        base.with_volumes(
             &[(&volume, COPY)],
             &format!(
                 "cp -a {VOLUME}/. {COPY}/ && rm -f {data}/postmaster.pid &&
@@ -40,7 +47,8 @@ impl World {
         )
         .await?;
         let restore_command = match wal {
-            WalOf::Writer(_) => format!("cp {WRITER}{}/pg_wal/%f %p", &PGDATA[VOLUME.len()..]),
+            // `pg_wal` is a link, and leads to another volume there.
+            WalOf::Writer => format!("cp {WRITER}/18/wal/%f %p"),
             WalOf::Repository(pgbackrest, _) => pgbackrest.restore_command(),
         };
         let recovery = [
@@ -52,7 +60,7 @@ impl World {
             "archive_command=true".to_owned(),
         ];
         let mut entrypoint = match wal {
-            WalOf::Writer(_) => Vec::new(),
+            WalOf::Writer => Vec::new(),
             WalOf::Repository(..) => ["/bin/sh", "-c", pgbackrest::INSTALL, "sh"]
                 .map(str::to_owned)
                 .to_vec(),
@@ -62,7 +70,7 @@ impl World {
         entrypoint.extend(options.flat_map(|option| ["-c".to_owned(), option]));
         let mut spec = self.bare(name, entrypoint, volume);
         match wal {
-            WalOf::Writer(writer) => spec.mounts.push(Mount {
+            WalOf::Writer => spec.mounts.push(Mount {
                 volume: writer.machine.volume(),
                 target: WRITER.to_owned(),
                 blank: true,
@@ -78,6 +86,7 @@ impl World {
                 });
             }
         }
-        self.created(spec, of.login().await?).await
+        // Its roles are the writer's: nobody has booted there.
+        self.created(spec, writer.login.clone()).await
     }
 }
