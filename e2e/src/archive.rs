@@ -1,9 +1,10 @@
 //! The archive of a machine's WAL in the substrate's object storage, as a scenario speaks of it.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::Result;
 use fake_substrate::substrate::S3;
 
 use crate::guest::Guest;
+use crate::object_storage::{clear, keys};
 use crate::spec::Spec;
 
 /// Where in the bucket all machines of a scenario archive, each under its instance.
@@ -38,15 +39,12 @@ impl Spec {
 
 /// The keys under which an instance has archived, in order.
 pub async fn archived_by(s3: &S3, instance: &str) -> Result<Vec<String>> {
-    let answer = s3
-        .client()?
-        .list(&format!("{ARCHIVE}/{instance}/wal/"))
-        .await?;
-    ensure!(answer.status.is_success(), "{answer:?}");
-    let text = String::from_utf8(answer.body).context("a listing that is no text")?;
-    let keys = text.split("<Key>").skip(1);
-    let key = |rest: &str| rest.split("</Key>").next().unwrap_or_default().to_owned();
-    Ok(keys.map(key).collect())
+    keys(s3, &format!("{ARCHIVE}/{instance}/wal/")).await
+}
+
+/// Nothing that an instance has archived is there any more.
+pub async fn forget_archived(s3: &S3, instance: &str) -> Result<()> {
+    clear(s3, &format!("{ARCHIVE}/{instance}/wal/")).await
 }
 
 /// The key of one file in the archive of an instance.

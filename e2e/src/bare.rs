@@ -18,12 +18,12 @@ use crate::stopwatch::{Encrypted, Stopwatch, first_answer};
 use crate::vm::Vm;
 use crate::world::World;
 
-const COPY: &str = "/copy";
+pub(crate) const COPY: &str = "/copy";
 const PORT: u16 = 5432;
 const POSTMASTER: &str = "/usr/lib/postgresql/18/bin/postgres";
-const HBA_FILE: &str = "bare_hba.conf";
+pub(crate) const HBA_FILE: &str = "bare_hba.conf";
 /// For `printf`.
-const HBA: &str = r"local all all trust\nhost all all all scram-sha-256\n";
+pub(crate) const HBA: &str = r"local all all trust\nhost all all all scram-sha-256\n";
 const WITH_A_READER: &str =
     r#"mkfifo /tmp/log; cat /tmp/log >/dev/null & exec "$@" >/tmp/log 2>&1"#;
 
@@ -44,7 +44,7 @@ pub struct Bare<'a> {
 }
 
 /// The server's command line, with what PID 1 would have seen to.
-fn postmaster() -> Vec<String> {
+pub(crate) fn postmaster() -> Vec<String> {
     let options = [
         "listen_addresses=*".to_owned(),
         format!("port={PORT}"),
@@ -146,14 +146,19 @@ impl World {
         self.created(spec, login).await
     }
 
-    async fn volume(&self, name: &str) -> Result<String> {
+    pub(crate) async fn volume(&self, name: &str) -> Result<String> {
         let site = &self.site;
         let name = format!("{}.{name}", site.substrate.name().network());
         volume::ensure(&site.docker, &name, site.client_labels()).await?;
         Ok(name)
     }
 
-    fn bare(&self, name: &str, entrypoint: Vec<String>, volume: String) -> ContainerSpec {
+    pub(crate) fn bare(
+        &self,
+        name: &str,
+        entrypoint: Vec<String>,
+        volume: String,
+    ) -> ContainerSpec {
         let site = &self.site;
         let container = format!("{}.{name}", site.substrate.name().network());
         let postgres = entrypoint.iter().any(|word| word == POSTMASTER);
@@ -181,7 +186,7 @@ impl World {
         }
     }
 
-    async fn created(&self, spec: ContainerSpec, login: Login) -> Result<Bare<'_>> {
+    pub(crate) async fn created(&self, spec: ContainerSpec, login: Login) -> Result<Bare<'_>> {
         container::create(&self.site.docker, &spec).await?;
         Ok(Bare {
             world: self,

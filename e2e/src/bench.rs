@@ -14,6 +14,9 @@ pub struct Options {
     /// How much is in the database; given several times, each is measured.
     #[arg(long)]
     megabytes: Vec<u64>,
+    /// How many WAL segments are archived, and replayed.
+    #[arg(long)]
+    segments: Option<u64>,
     /// What cargo tells a benchmark.
     #[arg(long, hide = true)]
     bench: bool,
@@ -32,6 +35,16 @@ impl Options {
             asked => asked.to_vec(),
         }
     }
+
+    /// How many WAL segments: what was asked for, or that.
+    pub fn segments_or(&self, default: u64) -> u64 {
+        self.segments.unwrap_or(default)
+    }
+}
+
+/// For [`Series::print`]: megabytes a second of a figure in bytes.
+pub fn megabytes_a_second(figure: f64) -> String {
+    format!("{:.0} MB/s", figure / 1e6)
 }
 
 /// For [`Series::print`]: seconds.

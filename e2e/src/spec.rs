@@ -93,6 +93,12 @@ impl Spec {
         }
     }
 
+    /// Of that image, by its id, instead of the one that is shipped.
+    pub fn of_image(mut self, id: &str) -> Self {
+        self.image = id.to_owned();
+        self
+    }
+
     /// As in `512m` or `2g`.
     pub fn memory(mut self, memory: &'static str) -> Self {
         self.memory = memory;

@@ -36,7 +36,8 @@ pub(crate) enum Damage {
 impl Object {
     /// Packs a file.
     pub(crate) fn of(content: &[u8], system_id: u64) -> io::Result<Object> {
-        let mut encoder = FrameEncoder::new(Vec::new());
+        // One that grows would be copied each time; what is not written to takes no memory.
+        let mut encoder = FrameEncoder::new(Vec::with_capacity(content.len()));
         encoder.write_all(content)?;
         Ok(Object {
             label: Label::of(content, system_id),

@@ -37,6 +37,8 @@ const SYSTEM_ID: &str = "system-id";
 pub(crate) struct S3 {
     pub(super) client: Client,
     pub(super) bucket: String,
+    /// Over TLS nobody on the way changes a body, and signing one is a second SHA-256 of all that is archived.
+    pub(super) encrypted: bool,
 }
 
 impl S3 {
@@ -69,6 +71,7 @@ impl S3 {
         S3 {
             client: Client::from_conf(config.build()),
             bucket: target.bucket.clone(),
+            encrypted: is_encrypted(target.endpoint.as_deref()),
         }
     }
 
@@ -105,6 +108,11 @@ impl S3 {
             why: Why::Unlabelled,
         })
     }
+}
+
+/// Amazon's own endpoint is.
+fn is_encrypted(endpoint: Option<&str>) -> bool {
+    endpoint.is_none_or(|url| url.starts_with("https://"))
 }
 
 fn credentials(keys: &S3Keys) -> Credentials {
@@ -172,8 +180,11 @@ impl Store for S3 {
             .metadata(BYTES, bytes.to_string())
             .metadata(SYSTEM_ID, system_id.to_string())
             .body(ByteStream::from(object.body.clone()))
-            .send()
-            .await;
+            .customize();
+        let put = match self.encrypted {
+            true => put.disable_payload_signing().send().await,
+            false => put.send().await,
+        };
         match put {
             Ok(_stored) => Ok(Put::Stored),
             Err(error) if status(&error) == Some(412) => Ok(Put::Taken),
@@ -247,6 +258,13 @@ mod tests {
         ] {
             assert_eq!(why(code, status), mends, "{code:?}");
         }
+    }
+
+    #[test]
+    fn a_body_is_left_unsigned_over_tls_alone() {
+        assert!(is_encrypted(None));
+        assert!(is_encrypted(Some("https://store:9443")));
+        assert!(!is_encrypted(Some("http://store:9000")));
     }
 
     #[test]

@@ -39,8 +39,11 @@ impl Parts for S3 {
             .upload_id(&to.id)
             .part_number(number)
             .body(ByteStream::from(body))
-            .send()
-            .await;
+            .customize();
+        let put = match self.encrypted {
+            true => put.disable_payload_signing().send().await,
+            false => put.send().await,
+        };
         let put = put.map_err(|error| self.failed("putting a part of", &to.key, &error))?;
         put.e_tag.ok_or_else(|| StoreError {
             tried: "putting a part of",

@@ -19,6 +19,7 @@ mod candidates;
 mod context;
 pub(crate) mod digest;
 mod error;
+mod extended;
 mod glibc;
 mod pins;
 mod tags;
@@ -29,6 +30,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 pub use error::ImageError;
+pub use extended::with_packages;
 pub use pins::{ManifestError, PinChange, Pins};
 
 use self::base::Base;
