@@ -37,8 +37,8 @@ async fn a_sink_whose_host_was_lost_begins_again_with_what_the_primary_keeps() -
         let all = ledger.cut_off().await?;
         no_flush.heal().await?;
         let db = lost.rehome_to("db-2").await?.boot().await?;
-        db.expect_log("bytes were fetched from").await?;
         all.is_kept_by(&db).await?;
+        db.expect_log("bytes were fetched from").await?;
         db.is_intact().await?;
         db.has_its_sink().await
     })
@@ -73,9 +73,9 @@ async fn a_sink_that_moved_is_asked_at_the_address_that_the_metadata_have_now() 
         let db = db.crash().await?;
         db.has_its_sink_at("moved").await?;
         let db = db.boot().await?;
+        all.is_kept_by(&db).await?;
         let asked = db.expect_log("bytes were fetched from").await?;
         ensure!(asked.contains(".moved:"), "{asked}");
-        all.is_kept_by(&db).await?;
         db.is_intact().await?;
         db.has_its_sink().await?;
         moved.is_whole().await
@@ -105,8 +105,8 @@ async fn a_sink_follows_a_primary_that_moved() -> Outcome {
         let old = lost.rehome().await?;
         let moved = old.fork("moved").with_sink("sink")?.instance("db");
         let moved = moved.boot().await?;
-        moved.expect_log("bytes were fetched from").await?;
         all.is_kept_by(&moved).await?;
+        moved.expect_log("bytes were fetched from").await?;
         let waits = moved.is_degraded_by("commits wait: none of ANY 1 (\"wal_sink\")");
         waits.await?;
         let sink = sink.stop().await?;
