@@ -19,12 +19,15 @@ mod armed {
     }
 
     /// The boot passes a moment, or ends here.
+    #[expect(
+        clippy::exit,
+        reason = "PID 1 exiting kills every process of the machine, as a power cut does"
+    )]
     pub(crate) fn moment(what: &str) {
         let number = PASSED.fetch_add(1, Ordering::Relaxed) + 1;
         tracing::info!("failpoint: moment {number}: {what}");
         if END_AT.get() == Some(&number) {
             tracing::warn!("failpoint: the boot ends at moment {number}");
-            // PID 1 exiting kills every process of the machine, as a power cut does.
             std::process::exit(137);
         }
     }

@@ -120,7 +120,16 @@ async fn a_fork_has_nothing_to_do_with_its_parents_sink() -> Outcome {
         db.sql("INSERT INTO t VALUES (3)").await?;
         sink.is_whole().await?;
         ensure!(db.ask::<i64>("SELECT sum(n) FROM t").await? == 4);
-        Ok(())
+
+        // Told of that sink by mistake, another one takes nothing from it, and is refused once it is itself.
+        let told = db.fork("told").with_sink("sink")?.boot().await?;
+        let log = told.log().await?;
+        let asked = log.iter().find(|line| line.contains("from the sink"));
+        ensure!(asked.is_none(), "it asked: {asked:?}");
+        let told = told.crash().await?.start().await?.ended().await?;
+        told.must_have_said("one is a fork of the other").await?;
+        sink.is_whole().await?;
+        db.has_its_sink().await
     })
     .await
 }
