@@ -152,6 +152,9 @@ pub(crate) fn postmaster(layout: &Layout, user: Account, conf: &Path) -> Program
         .arg(layout.pgdata())
         .arg("-c")
         .arg(format!("config_file={}", conf.display()))
+        // Whoever starts it again is PID 1, which first gives it room on a full volume and removes what recovery would
+        // trip over. Left to itself, a postmaster whose checkpointer finds no room recovers over and over, for ever.
+        .args(["-c", "restart_after_crash=off"])
 }
 
 /// The postmaster of a fork whose own settings name nobody to wait for: what its user's files say of

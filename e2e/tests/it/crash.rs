@@ -26,6 +26,28 @@ async fn acknowledged_rows_outlive_a_crash_of_the_machine() -> Outcome {
     .await
 }
 
+/// A backend that is killed takes all of Postgres down, and PID 1 starts it again: whatever it does before a start is
+/// done before every recovery.
+#[tokio::test]
+async fn a_backend_that_dies_is_recovered_from_by_pid_1() -> Outcome {
+    scenario(async |world| {
+        let db = world.vm("db").boot().await?;
+        let mut ledger = db.keep_writing(Door::Direct).await?;
+        ledger.reaches(100).await?;
+        let starts = db.restarts("Postgres").await?.len();
+        let postmaster = db.postmaster().await?;
+        let session = db.session(Door::Direct).await?;
+        let backend: i32 = session.ask("SELECT pg_backend_pid()").await?;
+        db.kill(backend.try_into()?).await?;
+        let promise = ledger.cut_off().await?;
+        db.is_back().await?;
+        let now = (db.restarts("Postgres").await?.len(), db.postmaster().await?);
+        ensure!(now.0 == starts + 1 && now.1 != postmaster, "{now:?}");
+        promise.is_kept_by(&db).await
+    })
+    .await
+}
+
 /// A checkpoint that was cut has written the file of a prepared transaction and not its own record: what was
 /// acknowledged is there all the same. Postgres alone passes over it.
 #[tokio::test]
