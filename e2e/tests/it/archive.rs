@@ -221,13 +221,16 @@ async fn a_volume_that_fell_back_behind_its_archive_goes_on_from_there() -> Outc
         let db = db.instance("one").boot().await?;
         is_well(&db, &s3, "one").await?;
         db.flush().await?;
+        let no_flush = db.flush_fails().await?;
         for _segment in 0..3 {
             finishes(&db).await?;
         }
         is_well(&db, &s3, "one").await?;
         let archived: i64 = db.ask("SELECT count(*) FROM t").await?;
 
-        let db = db.lose_host().await?.rehome().await?.boot().await?;
+        let lost = db.lose_host().await?;
+        no_flush.heal().await?;
+        let db = lost.rehome().await?.boot().await?;
         let said = db
             .expect_log("segments were fetched from the archive")
             .await?;

@@ -137,9 +137,11 @@ async fn a_primary_that_fell_back_behind_its_replica_does_not_open() -> Outcome 
         let mut ledger = db.keep_writing(Door::Direct).await?;
         ledger.reaches(100).await?;
         db.flush().await?;
+        let no_flush = db.flush_fails().await?;
         ledger.reaches(ledger.so_far().rows() + 200).await?;
         let lost = db.lose_host().await?;
         let all = ledger.cut_off().await?;
+        no_flush.heal().await?;
 
         let replica = replica.crash().await?;
         let old = lost.rehome().await?.start().await?;
