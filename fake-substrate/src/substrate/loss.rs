@@ -110,8 +110,8 @@ impl Substrate {
     }
 
     /// Brings a lost machine to another host and leaves it off: same settings, metadata and identity, its
-    /// volume as of the flush point. Unless told which, to none that has its sink, its primary or a replica of it. A host is made when there is none, and taken away again when there is
-    /// nothing to bring to it.
+    /// volume as of the flush point. Unless told which, to none that has its sink, its primary or a replica of
+    /// it. A host is made when there is none, and taken away again when there is nothing to bring to it.
     pub async fn rehome(
         &self,
         name: &MachineName,

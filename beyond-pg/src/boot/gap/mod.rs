@@ -8,8 +8,8 @@
 //!  preferred: go on without
 //! ```
 //!
-//! `archive` does the same with the machine's own archive. Each segment is written whole under another name, flushed, given to `postgres` and renamed; cut between
-//! two, the next boot finds a volume that lacks less.
+//! Each segment is written whole under another name, flushed, given to `postgres` and renamed; cut between
+//! two, the next boot finds a volume that lacks less. `archive` does the same with the machine's own archive.
 
 pub(crate) mod archive;
 pub(crate) mod base;
