@@ -25,7 +25,7 @@ impl Observed {
                     password,
                     cluster: self.facts.pgdata == Pgdata::Cluster,
                     promoted_to: self.facts.marks.timeline(),
-                    has_names: self.settings.sync_names().is_some(),
+                    standbys: self.facts.marks.standbys(&self.settings),
                     say,
                 };
                 census.take().await?

@@ -13,12 +13,12 @@ use crate::postgres::wal_end::WalEndError;
 use crate::postgres::{cluster, wal_end};
 use crate::replication::members::{Member, Members, Ours};
 use crate::replication::upstream::{Upstream, UpstreamError};
-use crate::settings::{Conninfo, Secret};
+use crate::settings::{Conninfo, Secret, StandbyName};
 use crate::supervise::chain;
 use crate::sys::user::Account;
 
-/// How long a primary that may have lost its host waits for the first answer; machines that went down together
-/// come up together.
+/// How long a primary that may have lost its host waits for its standbys; machines that went down together come
+/// up together.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two questions.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -45,60 +45,71 @@ pub(crate) struct Census<'a> {
     pub(crate) cluster: bool,
     /// The timeline of a promotion that `pg_control` may not know of yet.
     pub(crate) promoted_to: Option<u32>,
-    /// Commits wait for a standby.
-    pub(crate) has_names: bool,
+    /// Whom commits waited for, any one of them: what one lacks another may have.
+    pub(crate) standbys: Vec<&'a StandbyName>,
     /// Told why it takes so long, and nothing when it does not any more.
     pub(crate) say: &'a dyn Fn(Option<String>),
 }
 
 impl Census<'_> {
-    /// Whoever answers counts; who does not is no obstacle for long, or a cluster could never be switched on one
-    /// machine at a time.
+    /// Whoever answers counts; a standby that does not is no obstacle for long, or a cluster could never be switched
+    /// on one machine at a time.
     pub(crate) async fn take(&self) -> Result<Members, CensusError> {
         let Self { layout, owner, .. } = *self;
         let ours = match self.cluster {
             true => Some(self.ours().await?),
             false => None,
         };
-        let may_lack = self.has_names && ours.as_ref().is_some_and(|ours| !ours.clean);
+        let may_lack = ours.as_ref().is_some_and(|ours| !ours.clean);
         // It is made by the first step of the boot, and this comes before.
         fs::make_dir(&layout.run_dir(), 0o755, Account::root())?;
         let (upstream, _pass) = Upstream::of_writer(layout, owner, self.members, self.password)?;
-        let patience = clock::now() + PATIENCE;
-        let mut waits = false;
+        let mut patience = clock::now() + PATIENCE;
+        let mut awaited = Vec::new();
         loop {
             let answers = upstream.everybody(layout, owner).await;
-            let others: Vec<Member> = answers.into_iter().filter_map(heard).collect();
-            if !may_lack || !others.is_empty() || clock::now() >= patience {
-                if waits {
-                    self.ends_waiting(&others);
+            let members = Members {
+                ours: ours.clone(),
+                others: answers.into_iter().filter_map(heard).collect(),
+            };
+            let silent = match may_lack && members.objection().is_none() {
+                true => members.silent_of(&self.standbys),
+                false => Vec::new(),
+            };
+            if silent.is_empty() || clock::now() >= patience {
+                if !awaited.is_empty() {
+                    self.ends_waiting(&silent);
                 }
-                return Ok(Members { ours, others });
+                return Ok(members);
             }
-            if !waits {
-                self.waits();
-                waits = true;
+            if silent != awaited {
+                self.waits_for(&silent);
+                awaited = silent;
+                // Where one comes up, the next may.
+                patience = clock::now() + PATIENCE;
             }
             clock::pause(AGAIN).await;
         }
     }
 
     /// Commits would wait for a standby anyway, so this costs reads alone.
-    fn waits(&self) {
+    fn waits_for(&self, silent: &[&str]) {
         let words = format!(
-            "waiting up to {} s for a member of this cluster: this volume was not shut down, and a standby may have what it lacks\n\
-             HINT: start one",
-            PATIENCE.as_secs()
+            "waiting up to {} s for an answer of {}: this volume was not shut down, and a standby may have what it lacks\n\
+             HINT: start it",
+            PATIENCE.as_secs(),
+            silent.join(" and of ")
         );
         tracing::warn!("{words}");
         (self.say)(Some(words));
     }
 
-    fn ends_waiting(&self, others: &[Member]) {
-        if others.is_empty() {
+    fn ends_waiting(&self, silent: &[&str]) {
+        if !silent.is_empty() {
+            let names = silent.join(" and ");
             tracing::error!(
-                "no member of this cluster answers, and this machine opens without them: if its host was lost, what was acknowledged since the flush point of its volume is with a standby alone\n\
-                 HINT: before a standby is started that was away, compare its WAL with this machine's"
+                "no answer of {names}, and this machine opens without: if its host was lost, what was acknowledged since the flush point of its volume may be there alone\n\
+                 HINT: before {names} is started, compare its WAL with this machine's"
             );
         }
         (self.say)(None);

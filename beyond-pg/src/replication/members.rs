@@ -4,6 +4,8 @@ use serde::Deserialize;
 use thiserror::Error;
 use wire::lsn::Lsn;
 
+use crate::settings::StandbyName;
+
 /// A member that answered.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Member {
@@ -103,6 +105,17 @@ impl Members {
     /// The first reason not to write.
     pub(crate) fn objection(&self) -> Option<Objection> {
         self.others.iter().find_map(|other| self.of(other))
+    }
+
+    /// Those of the standbys that did not answer.
+    pub(crate) fn silent_of<'a>(&self, standbys: &[&'a StandbyName]) -> Vec<&'a str> {
+        let answered = |name: &&str| {
+            let mut others = self.others.iter();
+            // Postgres compares the names of standbys so.
+            others.any(|other| other.name().eq_ignore_ascii_case(name))
+        };
+        let names = standbys.iter().map(|name| name.as_str());
+        names.filter(|name| !answered(name)).collect()
     }
 
     /// A host that was lost took WAL with it which a standby on the same timeline has.
@@ -216,6 +229,16 @@ mod tests {
         );
         // Positions of another timeline say nothing; what left ours after them is looked at by its timeline.
         assert_eq!(asked(vec![ahead(1)]).objection(), None);
+    }
+
+    #[test]
+    fn each_standby_is_waited_for_by_its_name_and_others_do_not_stand_in_for_it() {
+        let names = ["I-B", "i-c"].map(|name| StandbyName::parse(name).unwrap());
+        let names = names.each_ref();
+        assert_eq!(asked(vec![]).silent_of(&names), ["I-B", "i-c"]);
+        let twice = vec![member("7", 2, true), member("7", 2, true)];
+        assert_eq!(asked(twice).silent_of(&names), ["i-c"]);
+        assert!(asked(vec![]).silent_of(&[]).is_empty());
     }
 
     #[test]

@@ -141,3 +141,19 @@ fn a_record_with_a_name_that_is_none_is_no_record() {
         serde_json::from_str::<SyncStandbys>(&record(name)).unwrap_err();
     }
 }
+
+#[test]
+fn those_whom_commits_waited_for_are_the_names_in_force_but_for_our_own() {
+    let told = primary("b,c,d");
+    let names = |marks: &Marks, settings: &Settings| -> Vec<String> {
+        let names = marks.standbys(settings);
+        names.iter().map(|name| name.as_str().to_owned()).collect()
+    };
+    assert_eq!(names(&Marks::default(), &told), ["c", "d"]);
+    assert_eq!(names(&set(&["b", "c", "d"], &["d"]), &told), ["d"]);
+    // A record over other names has had its time.
+    assert_eq!(names(&set(&["c"], &["e"]), &told), ["c", "d"]);
+    // A promoted one waits for nobody until it is told.
+    assert!(names(&promoted_as("b", false), &replica()).is_empty());
+    assert_eq!(names(&set(&[], &["c"]), &replica()), ["c"]);
+}

@@ -123,19 +123,25 @@ async fn a_primary_that_wrote_what_nobody_heard_of_is_rewound() -> Outcome {
     .await
 }
 
-/// A primary whose host was lost, and that nobody promoted over, is on the same timeline as its replica and
-/// behind it: what was acknowledged since the flush point is with the replica alone. Opening would give it up, also
-/// when both were down and the primary is up first.
+/// A primary whose host was lost, and that nobody promoted over, is on the same timeline as its replicas and
+/// behind them: what was acknowledged since the flush point is with a replica alone. Opening would give it up, also
+/// when all were down and the primary is up first, or beside a replica that has less.
 #[tokio::test]
 async fn a_primary_that_fell_back_behind_its_replica_does_not_open() -> Outcome {
+    const MEMBERS: [&str; 3] = ["db", "near", "far"];
     scenario(async |world| {
-        let db = world.vm("db").primary_with(["replica"])?.on_host("host-1");
-        let db = db.boot().await?;
-        let replica = world.vm("replica").replica_of("db")?.on_host("host-2");
-        let replica = replica.boot().await?;
-        db.has_standby("replica").await?;
+        let db = world.vm("db").primary_with(["near", "far"])?;
+        let db = db.on_host("host-1").boot().await?;
+        let near = world.vm("near").replica_in(MEMBERS)?.on_host("host-2");
+        let near = near.boot().await?;
+        let far = world.vm("far").replica_in(MEMBERS)?.on_host("host-2");
+        let far = far.boot().await?;
+        for standby in ["near", "far"] {
+            db.has_standby(standby).await?;
+        }
         let mut ledger = db.keep_writing(Door::Direct).await?;
         ledger.reaches(100).await?;
+        let far = far.crash().await?;
         db.flush().await?;
         let no_flush = db.flush_fails().await?;
         ledger.reaches(ledger.so_far().rows() + 200).await?;
@@ -143,26 +149,31 @@ async fn a_primary_that_fell_back_behind_its_replica_does_not_open() -> Outcome 
         let all = ledger.cut_off().await?;
         no_flush.heal().await?;
 
-        let replica = replica.crash().await?;
+        let near = near.crash().await?;
         let old = lost.rehome().await?.start().await?;
-        old.expect_log("waiting up to 30 s for a member of this cluster")
+        old.expect_log("waiting up to 30 s for an answer of near and of far")
             .await?;
-        let replica = replica.boot().await?;
+        let far = far.boot().await?;
+        old.expect_log("waiting up to 30 s for an answer of near:")
+            .await?;
+        let near = near.boot().await?;
         let old = old.ended().await?;
-        old.must_have_said("instance replica, which follows this machine, has WAL up to")
+        old.must_have_said("instance near, which follows this machine, has WAL up to")
             .await?;
         old.must_have_said(
             "HINT: `promote` that machine, and boot this one with BEYOND_PG_TIER=replica",
         )
         .await?;
 
-        replica.promote().await?;
-        replica.answers_again().await?;
-        all.is_kept_by(&replica).await?;
+        near.promote().await?;
+        near.answers_again().await?;
+        all.is_kept_by(&near).await?;
         let old = old.as_tier("replica").await?.boot().await?;
-        old.receives().await?;
-        old.has_caught_up_with(&replica).await?;
-        all.is_kept_by(&old).await
+        for standby in [old.receives().await.map(|_| &old)?, &far] {
+            standby.has_caught_up_with(&near).await?;
+            all.is_kept_by(standby).await?;
+        }
+        Ok(())
     })
     .await
 }
