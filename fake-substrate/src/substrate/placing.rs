@@ -5,6 +5,7 @@
 //! empty, and the content is on whichever host says that it has it: hosts change, labels cannot.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::admin::{CreateVolume, FileSystem, ForkVolume};
 use crate::backend::{Backend, Storage};
@@ -24,6 +25,10 @@ use crate::volume::store::decide::Children;
 
 use super::create::{Order, Site};
 use super::{SubstrateError, block_store, machine_containers, service};
+
+/// How much longer than its machine a volume lives for its block store, which destroys one that nobody has
+/// attached: a machine that is being made has yet to, and may live for a second.
+const UNTIL_ATTACHED: Duration = Duration::from_secs(60);
 
 impl Site {
     pub(super) fn hosts(&self) -> Hosts<'_> {
@@ -236,13 +241,15 @@ impl Site {
         host: &HostName,
         parent: &MachineName,
         order: &Order,
-    ) -> Result<std::time::Duration, SubstrateError> {
+    ) -> Result<Duration, SubstrateError> {
         let host = self.hosts().awake(host).await?;
         let name = |machine| hosts::volume_name(machine).map_err(HostError::from);
         let new = ForkVolume {
             child: name(&order.name)?,
             ephemeral: order.wishes.is_ephemeral(),
-            ttl_s: order.ttl.map(|ttl| ttl.as_secs()),
+            ttl_s: order
+                .ttl
+                .map(|ttl| ttl.saturating_add(UNTIL_ATTACHED).as_secs()),
         };
         let (forked, took) = timed(host.store.fork_volume(&name(parent)?, &new)).await;
         forked.map_err(HostError::from)?;
