@@ -33,6 +33,14 @@ done
 test "$(df --output=avail . | tail -n 1)" -lt 1024
 "#;
 
+/// Takes what is left at one moment, and nothing that is given back afterwards.
+const FILL_ONCE: &str = r#"
+set -eu
+cd /var/lib/postgresql
+left=$(df --block-size=1 --output=avail . | tail -n 1)
+head --bytes="$left" /dev/zero >>ballast || true
+"#;
+
 const FORGET: &str = "rm -f PGDATA/global/pg_internal.init PGDATA/base/*/pg_internal.init";
 
 /// A backend that comes between the two writes a cache into the room that the old one left; there is
@@ -64,6 +72,11 @@ impl Running {
     /// From now on not a byte is left on its volume.
     pub async fn fill_volume(&self) -> Result<()> {
         self.shell(FILL).await.map(drop)
+    }
+
+    /// Takes all that is left on its volume, and leaves a reserve that is given up in the middle of it to Postgres.
+    pub async fn fill_volume_but_for_the_reserve(&self) -> Result<()> {
+        self.shell(FILL_ONCE).await.map(drop)
     }
 
     /// From now on not a byte is left on its volume, and what backends keep of the catalogs is gone, as

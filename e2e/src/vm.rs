@@ -20,6 +20,9 @@ use crate::until::{Look, until, until_true};
 /// What a session says that does not care about the default.
 const WRITE_REGARDLESS: &str = "SET default_transaction_read_only = off";
 
+/// Two megabytes, and their WAL.
+const A_MOUTHFUL: &str = "INSERT INTO hog SELECT repeat('x', 1000) FROM generate_series(1, 2000)";
+
 /// A machine that clients get in to.
 pub struct Vm {
     pub(crate) running: Running,
@@ -86,14 +89,9 @@ impl Vm {
 
     /// Writes into table `hog` as fast as it can, whatever the default is, until there is no room.
     pub async fn hog_the_volume(&self) -> Result<()> {
-        let session = self.session(Door::Direct).await?;
-        session.sql(WRITE_REGARDLESS).await?;
-        session
-            .sql("CREATE TABLE IF NOT EXISTS hog (filler text)")
-            .await?;
-        let a_mouthful = "INSERT INTO hog SELECT repeat('x', 1000) FROM generate_series(1, 2000)";
+        let session = self.hogging().await?;
         loop {
-            let Err(refused) = session.sql(a_mouthful).await else {
+            let Err(refused) = session.sql(A_MOUTHFUL).await else {
                 continue;
             };
             let said = format!("{refused:?}");
@@ -102,6 +100,24 @@ impl Vm {
             ensure!(no_room, "stopped for another reason: {said}");
             return Ok(());
         }
+    }
+
+    /// The same, until no more than so many bytes are left, which is enough for Postgres to live on.
+    pub async fn hog_the_volume_but_for(&self, bytes: u64) -> Result<()> {
+        let session = self.hogging().await?;
+        while self.room_on_volume().await? > bytes {
+            session.sql(A_MOUTHFUL).await?;
+        }
+        Ok(())
+    }
+
+    async fn hogging(&self) -> Result<Session> {
+        let session = self.session(Door::Direct).await?;
+        session.sql(WRITE_REGARDLESS).await?;
+        session
+            .sql("CREATE TABLE IF NOT EXISTS hog (filler text)")
+            .await?;
+        Ok(session)
     }
 
     /// Makes Postgres begin one WAL segment after the other, until it cannot make the next one and dies

@@ -89,8 +89,8 @@ async fn a_filled_volume_recovers_after_a_truncate_and_loses_nothing() -> Outcom
         ledger.reaches(100).await?;
 
         let dies_and_recovers = async {
-            db.hog_the_volume().await?;
-            db.fill_volume().await?;
+            db.hog_the_volume_but_for(48 << 20).await?;
+            db.fill_volume_but_for_the_reserve().await?;
             db.exhaust_the_wal().await?;
             let promise = ledger.cut_off().await?;
             db.host_hears("PANIC:  could not write to file").await?;
