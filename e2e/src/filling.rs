@@ -41,6 +41,9 @@ left=$(df --block-size=1 --output=avail . | tail -n 1)
 head --bytes="$left" /dev/zero >>ballast || true
 "#;
 
+/// What a start of Postgres leaves of the reserve file, in bytes: it is for sessions.
+const LAST_PART: u64 = 2 << 20;
+
 const FORGET: &str = "rm -f PGDATA/global/pg_internal.init PGDATA/base/*/pg_internal.init";
 
 /// A backend that comes between the two writes a cache into the room that the old one left; there is
@@ -106,8 +109,9 @@ impl Running {
 
     /// Whether room is kept back on its volume for a start of Postgres.
     pub async fn has_reserve(&self) -> Result<bool> {
-        let list = self.shell(&format!("ls -A {VOLUME}")).await?;
-        Ok(list.lines().any(|name| name == ".beyond-pg.reserve"))
+        let large =
+            format!("find {VOLUME} -maxdepth 1 -name .beyond-pg.reserve -size +{LAST_PART}c");
+        Ok(!self.shell(&large).await?.is_empty())
     }
 
     /// Waits until there is such a reserve.

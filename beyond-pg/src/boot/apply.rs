@@ -170,7 +170,7 @@ impl Disk<'_> {
                 let text = format!("{instance}\n");
                 fs::write_atomic(&layout.stamp(), text.as_bytes(), 0o600, owners.postgres)?;
             }
-            DiskStep::ReleaseReserve => fs::remove_if_present(&layout.reserve())?,
+            DiskStep::ReleaseReserve { left } => fs::shrink(&layout.reserve(), *left)?,
             // One rename of a file that has all its blocks. It is root's, since only we use it.
             DiskStep::MakeReserve { bytes } => {
                 fs::allocate(&layout.reserve(), *bytes, 0o600, owners.root)?;

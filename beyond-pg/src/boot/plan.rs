@@ -252,8 +252,9 @@ impl Boot<'_> {
 
     /// First of all, so that what follows can be written.
     fn release_reserve(&self, facts: &Facts) -> Option<DiskStep> {
-        let releases = self.holds_volume && facts.volume.releases_reserve();
-        releases.then_some(DiskStep::ReleaseReserve)
+        let left = facts.volume.reserve_after_a_release()?;
+        self.holds_volume
+            .then_some(DiskStep::ReleaseReserve { left })
     }
 
     /// Last of all: on a volume that is small, the database comes first.

@@ -65,7 +65,9 @@ pub(crate) enum DiskStep {
     },
     Stamp(String),
     /// Before anything is written on a full volume.
-    ReleaseReserve,
+    ReleaseReserve {
+        left: u64,
+    },
     /// Best effort.
     MakeReserve {
         bytes: u64,
@@ -194,7 +196,13 @@ impl fmt::Display for DiskStep {
             }
             DiskStep::InstallCertificate { source, .. } => write!(f, "install {source}"),
             DiskStep::Stamp(instance) => write!(f, "stamp the volume as instance {instance}"),
-            DiskStep::ReleaseReserve => write!(f, "release the reserve file: the volume is full"),
+            DiskStep::ReleaseReserve { left } => {
+                let left = left >> 20;
+                write!(
+                    f,
+                    "release the reserve file but for {left} MB: the volume is full"
+                )
+            }
             DiskStep::MakeReserve { bytes } => {
                 write!(f, "make the reserve file ({} MB)", bytes >> 20)
             }

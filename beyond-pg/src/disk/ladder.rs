@@ -27,7 +27,8 @@ pub(super) enum Stage {
     Filling,
     /// Transactions are read-only unless they say otherwise.
     ReadOnly,
-    /// The same, and Postgres gets the reserve file's room when it has to start on this.
+    /// The same, and Postgres gets the reserve file's room, but for its last part, when it has to start
+    /// on this.
     Full,
 }
 
@@ -88,13 +89,13 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    /// 1600 MB with a reserve of 64 MB.
+    /// 1600 MB with its reserve.
     fn with_left(left_mb: u64) -> Volume {
         Volume {
             total: 1600 * MIB,
             used: (1600 - left_mb) * MIB,
             available: left_mb * MIB,
-            reserve: 64 * MIB,
+            reserve: 66 * MIB,
         }
     }
 
@@ -176,31 +177,60 @@ mod tests {
             prop_assert!(other.look(&more_room) <= one.look(&volume));
         }
 
-        /// Postgres dies again and again, and each time the reserve is looked after as the watch does.
+        /// Postgres dies again and again, sessions are kept out in between, and the reserve, which another
+        /// version may have made, is looked after as the watch does.
         #[test]
-        fn between_two_releases_of_the_reserve_the_volume_had_ample_room(
+        fn a_start_gets_its_part_once_for_each_time_of_ample_room_and_sessions_get_the_last_one(
             total in 1_u64 << 28..1 << 40,
-            used in proptest::collection::vec(0_u64..=1000, 1..40),
+            mut reserve in 0_u64..100 * MIB,
+            lives in proptest::collection::vec((0_u64..=1000, 0_u32..40), 1..40),
         ) {
-            let mut reserve = 0;
             let mut had_room = true;
-            for used in used {
-                let wanted = Volume { total, used: 0, available: total, reserve: 0 }.wanted_reserve();
-                let others = (total - wanted) / 1000 * used;
+            for (used, kept_out) in lives {
+                let others = (total - reserve) / 1000 * used;
                 let now = |reserve| Volume {
                     total, used: others + reserve, available: total - others - reserve, reserve,
                 };
-                if now(reserve).releases_reserve() {
+                if let Some(left) = now(reserve).reserve_after_a_release() {
                     prop_assert!(had_room);
                     had_room = false;
-                    reserve = 0;
+                    reserve = left;
+                    prop_assert!(left > 0 && now(left).kept_for_a_start() == 0);
                 }
                 if let Some(bytes) = now(reserve).reserve_to_make() {
                     prop_assert!(!now(bytes).is_used(READ_ONLY_ENDS));
                     had_room = true;
                     reserve = bytes;
                 }
+                reserve = eaten(total, reserve, kept_out)?;
             }
         }
+    }
+
+    /// What is left of the reserve when somebody takes all room, and so many sessions are kept out then.
+    fn eaten(total: u64, mut reserve: u64, kept_out: u32) -> Result<u64, TestCaseError> {
+        for _ in 0..kept_out {
+            let used = total;
+            let full = Volume {
+                total,
+                used,
+                available: 0,
+                reserve,
+            };
+            match full.reserve_after_a_loan() {
+                Some(left) => {
+                    prop_assert!(left < reserve);
+                    let lent = Volume {
+                        reserve: left,
+                        ..full
+                    };
+                    let half = full.wanted_for_a_start() / 2;
+                    prop_assert!(full.kept_for_a_start() == 0 || lent.kept_for_a_start() >= half);
+                    reserve = left;
+                }
+                None => prop_assert!(reserve == 0 || full.kept_for_a_start() > 0),
+            }
+        }
+        Ok(reserve)
     }
 }

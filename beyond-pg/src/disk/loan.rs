@@ -2,7 +2,7 @@
 //!
 //! A backend that finds no cache of its catalogs writes one before it lets its session in. On a volume
 //! without a byte left that is a FATAL for everybody: the operator who would make room, and PID 1. As
-//! Postgres runs on, no start of it releases the reserve file.
+//! Postgres runs on, no start of it releases the reserve file; or one did, and that room is gone, too.
 
 use super::observe;
 use crate::fx::fs;

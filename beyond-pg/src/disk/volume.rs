@@ -1,5 +1,13 @@
 //! How full the volume is, counted as if the reserve file always stood: lending it to Postgres must
-//! not look like room that somebody made.
+//! not look like room that somebody made. And what of the reserve file is given up to whom.
+//!
+//! ```text
+//!   0        LAST_PART              half of a start's part                          whole
+//!   │ sessions │       a start of Postgres       │ sessions, or a start of Postgres   │
+//! ```
+//!
+//! It is given up from its end. Sessions have its last part when a start has had the rest: whoever
+//! eats that too keeps nobody out who would make room.
 
 use std::fs;
 use std::io;
@@ -14,6 +22,8 @@ const SEGMENT: u64 = 16 * MIB;
 /// What a backend writes before it lets a session in, the cache of its catalogs, takes less than a
 /// tenth of this.
 const LOAN: u64 = 2 * MIB;
+/// What no start of Postgres gets of the reserve: a single loan.
+const LAST_PART: u64 = LOAN;
 
 /// A volume at one moment, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,14 +67,27 @@ pub(crate) fn observe(layout: &Layout) -> Result<Volume, VolumeError> {
 }
 
 impl Volume {
-    /// How large the reserve file shall be: four WAL segments, at most 4 % of the volume, but never
-    /// less than two segments, since Postgres needs the rest of one and perhaps a new one to end a
-    /// recovery, and less would not do. A volume too small for that has none.
+    /// How large the reserve file shall be: what a start of Postgres gets, and the last part. A volume
+    /// too small for that has none.
     pub(crate) fn wanted_reserve(&self) -> u64 {
+        match self.wanted_for_a_start() {
+            0 => 0,
+            bytes => bytes + LAST_PART,
+        }
+    }
+
+    /// Four WAL segments, at most 4 % of the volume, but never less than two segments, since Postgres
+    /// needs the rest of one and perhaps a new one to end a recovery, and less would not do.
+    pub(super) fn wanted_for_a_start(&self) -> u64 {
         if self.total < 16 * SEGMENT {
             return 0;
         }
         (self.total / 25).clamp(2 * SEGMENT, 4 * SEGMENT)
+    }
+
+    /// What a start of Postgres can have of the reserve file that is there.
+    pub(super) fn kept_for_a_start(&self) -> u64 {
+        self.reserve.saturating_sub(LAST_PART)
     }
 
     /// What the reserve file lacks of its size.
@@ -111,16 +134,23 @@ impl Volume {
         (wanted > 0 && self.reserve != wanted && ample).then_some(wanted)
     }
 
-    /// What the reserve file shall shrink to, so that sessions get in. Half of it stays: a start of
-    /// Postgres needs more than a session does.
+    /// What the reserve file shall shrink to, so that sessions get in. Half of what a start of Postgres
+    /// gets stays, since that needs more than a session does; once a start had it, all may go.
     pub(crate) fn reserve_after_a_loan(&self) -> Option<u64> {
-        let left = self.reserve.checked_sub(LOAN)?;
-        (self.is_full() && left >= self.wanted_reserve() / 2).then_some(left)
+        if !self.is_full() || self.reserve == 0 {
+            return None;
+        }
+        let left = self.reserve.saturating_sub(LOAN);
+        let stays = match self.kept_for_a_start() {
+            0 => 0,
+            _ => self.wanted_for_a_start() / 2 + LAST_PART,
+        };
+        (left >= stays).then_some(left)
     }
 
-    /// Whether the reserve file shall go before Postgres is started on this.
-    pub(crate) fn releases_reserve(&self) -> bool {
-        self.is_full() && self.reserve > 0
+    /// What the reserve file shall shrink to before Postgres is started on this.
+    pub(crate) fn reserve_after_a_release(&self) -> Option<u64> {
+        (self.is_full() && self.kept_for_a_start() > 0).then_some(LAST_PART)
     }
 }
 
@@ -138,16 +168,16 @@ mod tests {
     }
 
     #[test]
-    fn the_reserve_is_two_to_four_segments_and_nothing_on_a_volume_too_small_for_that() {
+    fn the_reserve_is_two_to_four_segments_and_a_loan_and_nothing_on_a_volume_too_small_for_that() {
         for (total, reserve) in [
             (100, 0),
             (255, 0),
-            (256, 32),
-            (400, 32),
-            (800, 32),
-            (1000, 40),
-            (1600, 64),
-            (1_000_000, 64),
+            (256, 34),
+            (400, 34),
+            (800, 34),
+            (1000, 42),
+            (1600, 66),
+            (1_000_000, 66),
         ] {
             let wanted = volume(total, 0, 0).wanted_reserve();
             assert_eq!(wanted / MIB, reserve, "on {total} MB");
@@ -156,8 +186,8 @@ mod tests {
 
     #[test]
     fn lending_the_reserve_makes_a_volume_no_emptier() {
-        let before = volume(1600, 1596, 64);
-        let lent = volume(1600, 1596 - 64, 0);
+        let before = volume(1600, 1596, 66);
+        let lent = volume(1600, 1596 - 66, 0);
         assert_eq!(before.room(), lent.room());
         assert_eq!(before.used_percent(), lent.used_percent());
         assert!(before.is_full() && lent.is_full());
@@ -182,40 +212,76 @@ mod tests {
 
     #[test]
     fn the_reserve_is_made_only_where_there_is_ample_room_for_it() {
-        assert_eq!(volume(1600, 0, 0).reserve_to_make(), Some(64 * MIB));
-        assert_eq!(volume(1600, 100, 64).reserve_to_make(), None);
+        assert_eq!(volume(1600, 0, 0).reserve_to_make(), Some(66 * MIB));
+        assert_eq!(volume(1600, 100, 66).reserve_to_make(), None);
         // 85 % with the reserve that is not there yet.
-        assert_eq!(volume(1600, 1360 - 64, 0).reserve_to_make(), None);
-        assert_eq!(volume(1600, 1359 - 64, 0).reserve_to_make(), Some(64 * MIB));
+        assert_eq!(volume(1600, 1360 - 66, 0).reserve_to_make(), None);
+        assert_eq!(volume(1600, 1359 - 66, 0).reserve_to_make(), Some(66 * MIB));
+        // The last part does not stand for the rest.
+        assert_eq!(volume(1600, 1360 - 64, 2).reserve_to_make(), None);
+        assert_eq!(volume(1600, 1359 - 64, 2).reserve_to_make(), Some(66 * MIB));
         assert_eq!(volume(100, 10, 0).reserve_to_make(), None);
     }
 
     #[test]
-    fn a_reserve_of_another_size_is_made_again_on_a_volume_that_has_grown() {
-        assert_eq!(volume(1600, 100, 32).reserve_to_make(), Some(64 * MIB));
+    fn a_reserve_of_another_size_is_made_again_where_there_is_room() {
+        for reserve in [32, 64, 65, 67, 100] {
+            let made = volume(1600, 200, reserve).reserve_to_make();
+            assert_eq!(made, Some(66 * MIB), "{reserve} MB");
+            let made = volume(1600, 1500, reserve).reserve_to_make();
+            assert_eq!(made, None, "{reserve} MB");
+        }
     }
 
     #[test]
-    fn the_reserve_goes_only_when_less_than_two_segments_are_left() {
-        assert!(volume(1600, 1569, 64).releases_reserve());
-        assert!(!volume(1600, 1568, 64).releases_reserve());
-        assert!(!volume(1600, 1590, 0).releases_reserve());
+    fn a_start_gets_all_but_the_last_part_and_only_when_less_than_two_segments_are_left() {
+        let left = Some(LAST_PART);
+        assert_eq!(volume(1600, 1569, 66).reserve_after_a_release(), left);
+        assert_eq!(volume(1600, 1568, 66).reserve_after_a_release(), None);
+        assert_eq!(volume(1600, 1590, 2).reserve_after_a_release(), None);
+        assert_eq!(volume(1600, 1590, 0).reserve_after_a_release(), None);
     }
 
     #[test]
-    fn sessions_are_lent_a_little_at_a_time_and_never_more_than_half() {
-        let mut full = volume(1600, 1596, 64);
+    fn what_was_made_in_another_size_is_given_up_alike() {
+        for reserve in [3, 32, 64, 100] {
+            let full = volume(1600, 1600, reserve);
+            assert_eq!(full.reserve_after_a_release(), Some(LAST_PART));
+        }
+        // Where none is wanted any more.
+        let small = volume(100, 100, 32);
+        assert_eq!(small.reserve_after_a_release(), Some(LAST_PART));
+        // Less than a last part.
+        let crumb = volume(1600, 1600, 1);
+        assert_eq!(crumb.reserve_after_a_release(), None);
+        assert_eq!(crumb.reserve_after_a_loan(), Some(0));
+    }
+
+    /// As often as sessions are kept out; what they are lent somebody else takes.
+    fn lend(mut full: Volume) -> (u32, Volume) {
         let mut loans = 0;
         while let Some(left) = full.reserve_after_a_loan() {
             full.reserve = left;
-            full.used -= LOAN;
-            full.available += LOAN;
             loans += 1;
         }
-        assert_eq!((loans, full.reserve / MIB), (16, 32));
-        assert!(full.releases_reserve(), "a start gets what is left");
-        assert_eq!(volume(1600, 800, 64).reserve_after_a_loan(), None);
+        (loans, full)
+    }
+
+    #[test]
+    fn sessions_are_lent_a_little_at_a_time_and_half_of_a_starts_part_stays() {
+        let (loans, full) = lend(volume(1600, 1600, 66));
+        assert_eq!((loans, full.reserve / MIB), (16, 34));
+        assert_eq!(full.kept_for_a_start(), 32 * MIB);
+        assert_eq!(full.reserve_after_a_release(), Some(LAST_PART));
+        assert_eq!(volume(1600, 800, 66).reserve_after_a_loan(), None);
         assert_eq!(volume(100, 100, 0).reserve_after_a_loan(), None);
+    }
+
+    #[test]
+    fn sessions_are_lent_the_last_part_when_nothing_else_is_left() {
+        let (loans, full) = lend(volume(1600, 1600, 2));
+        assert_eq!((loans, full.reserve), (1, 0));
+        assert_eq!(volume(1600, 800, 2).reserve_after_a_loan(), None);
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub(crate) struct Watch<'a> {
     /// PgBouncer was started while it said something else.
     pooler_outdated: bool,
     next: Instant,
-    /// Not before then is a missing reserve file made.
+    /// Not before then is a reserve file made that is missing or too small.
     make_reserve_at: Instant,
     /// What could not be done, so that it is said once.
     trouble: Option<String>,
@@ -95,11 +95,11 @@ impl<'a> Watch<'a> {
         let Some(mut volume) = self.volume() else {
             return;
         };
-        if volume.releases_reserve() {
-            match fs::remove_if_present(&self.layout.reserve()) {
+        if let Some(left) = volume.reserve_after_a_release() {
+            match fs::shrink(&self.layout.reserve(), left) {
                 Ok(()) => tracing::warn!(
-                    "released the reserve file ({} MB): Postgres needs room to start on a full volume",
-                    volume.reserve >> 20
+                    "released the reserve file but for {} MB: Postgres needs room to start on a full volume",
+                    left >> 20
                 ),
                 Err(error) => self.say_once(&error),
             }

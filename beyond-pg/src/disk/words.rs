@@ -49,7 +49,12 @@ fn fill(volume: &Volume) -> String {
 fn reserve(volume: &Volume) -> &'static str {
     match (volume.wanted_reserve(), volume.reserve) {
         (0, _) => "",
-        (_, 0) => "; the reserve file was given up so that Postgres can start",
+        (_, 0) => {
+            "; the reserve file was given up so that Postgres can start, and its last part so that sessions get in"
+        }
+        _ if volume.kept_for_a_start() == 0 => {
+            "; the reserve file was given up so that Postgres can start, but for a last part for sessions"
+        }
         (whole, part) if part < whole => {
             "; part of the reserve file was given up so that sessions get in"
         }
@@ -75,12 +80,13 @@ mod tests {
     fn an_operator_is_told_how_full_what_follows_and_what_to_do() {
         insta::assert_snapshot!(
             [
-                words(Stage::Filling, 320, 64),
-                words(Stage::ReadOnly, 100, 64),
-                words(Stage::Full, 10, 64),
-                words(Stage::Full, 10, 60),
-                words(Stage::Full, 64, 0),
-                words(Stage::Fine, 800, 64),
+                words(Stage::Filling, 320, 66),
+                words(Stage::ReadOnly, 100, 66),
+                words(Stage::Full, 10, 66),
+                words(Stage::Full, 10, 62),
+                words(Stage::Full, 64, 2),
+                words(Stage::Full, 2, 0),
+                words(Stage::Fine, 800, 66),
             ].join("\n---\n"),
             @"
         the volume is 80 % full, 320 MB of 1600 MB are left. At 90 % transactions become read-only by default.
@@ -95,7 +101,10 @@ mod tests {
         the volume is 99 % full, 6 MB of 1600 MB are left. Transactions are read-only by default until less than 85 % is used, and statements that need room fail; part of the reserve file was given up so that sessions get in.
         HINT: make room with BEGIN READ WRITE; TRUNCATE …; COMMIT, or give the machine a larger volume
         ---
-        the volume is 100 % full, 0 MB of 1600 MB are left. Transactions are read-only by default until less than 85 % is used, and statements that need room fail; the reserve file was given up so that Postgres can start.
+        the volume is 100 % full, 0 MB of 1600 MB are left. Transactions are read-only by default until less than 85 % is used, and statements that need room fail; the reserve file was given up so that Postgres can start, but for a last part for sessions.
+        HINT: make room with BEGIN READ WRITE; TRUNCATE …; COMMIT, or give the machine a larger volume
+        ---
+        the volume is 100 % full, 0 MB of 1600 MB are left. Transactions are read-only by default until less than 85 % is used, and statements that need room fail; the reserve file was given up so that Postgres can start, and its last part so that sessions get in.
         HINT: make room with BEGIN READ WRITE; TRUNCATE …; COMMIT, or give the machine a larger volume
         ---
         the volume is 50 % full, 800 MB of 1600 MB are left: there is room again

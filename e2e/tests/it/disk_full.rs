@@ -163,7 +163,7 @@ async fn a_machine_boots_on_a_volume_that_is_full() -> Outcome {
             .filter(|change| !on_tmpfs(change))
             .collect();
         ensure!(
-            on_the_volume == ["release the reserve file: the volume is full"],
+            on_the_volume == ["release the reserve file but for 2 MB: the volume is full"],
             "{record:?}"
         );
         ensure!(record.wal.clean, "{record:?}");
@@ -178,6 +178,38 @@ async fn a_machine_boots_on_a_volume_that_is_full() -> Outcome {
         db.is_well().await?;
         db.sql("INSERT INTO kept VALUES (43)").await?;
         db.must_have_an_empty_plan().await
+    })
+    .await
+}
+
+/// What Postgres came back on is eaten, too, and nobody gets in: the last part of the reserve is theirs.
+#[tokio::test]
+async fn whoever_eats_the_reserve_too_does_not_lock_the_operator_out() -> Outcome {
+    scenario(async |world| {
+        let db = with_a_small_volume(world).boot().await?;
+        db.hog_the_volume_but_for(48 << 20).await?;
+        let db = db.stop().await?;
+        db.fill_volume().await?;
+        let db = db.boot().await?;
+        ensure!(!db.has_reserve().await?);
+        let postmaster = db.postmaster().await?;
+        db.fill_volume_and_forget_the_catalogs().await?;
+
+        db.complains("the reserve file was given up so that Postgres can start")
+            .await?;
+        db.host_hears("could not write init file").await?;
+        db.answers_again().await?;
+        for door in Door::ALL {
+            let session = db.session(door).await?;
+            ensure!(session.ask::<i32>("SELECT 1").await? == 1);
+        }
+        db.complains("and its last part so that sessions get in")
+            .await?;
+        ensure!(db.postmaster().await? == postmaster);
+
+        db.session(Door::Direct).await?.sql(MAKE_ROOM).await?;
+        db.makes_a_reserve().await?;
+        db.is_well().await
     })
     .await
 }

@@ -119,7 +119,7 @@ fn booted() -> Facts {
         stamp: Some("db-1".into()),
         tls: serving_our_own(),
         volume: Volume {
-            reserve: 64 << 20,
+            reserve: 66 << 20,
             ..filled(50)
         },
         ..fresh()
@@ -189,7 +189,7 @@ fn a_first_boot_makes_everything_in_this_order() {
      18/28 write pg_ident.conf
      19/28 write pgbouncer.ini
      20/28 stamp the volume as instance db-1
-     21/28 make the reserve file (64 MB)
+     21/28 make the reserve file (66 MB)
      22/28 start Postgres
      23/28 start PgBouncer
      24/28 ensure the superuser's password

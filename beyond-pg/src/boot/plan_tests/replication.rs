@@ -71,7 +71,7 @@ fn a_replica_begins_with_a_base_backup_and_writes_nothing_into_it() {
     18/24 write pg_ident.conf
     19/24 write pgbouncer.ini
     20/24 stamp the volume as instance db-1
-    21/24 make the reserve file (64 MB)
+    21/24 make the reserve file (66 MB)
     22/24 start Postgres
     23/24 start PgBouncer
     24/24 log in as a client would

@@ -5,14 +5,17 @@ use super::*;
 #[test]
 fn on_a_full_volume_the_reserve_makes_room_before_anything_is_written() {
     let full = Volume {
-        reserve: 64 << 20,
+        reserve: 66 << 20,
         ..filled(100)
     };
     let steps = disk(&Facts {
         volume: full,
         ..booted()
     });
-    assert_eq!(steps[0], "release the reserve file: the volume is full");
+    assert_eq!(
+        steps[0],
+        "release the reserve file but for 2 MB: the volume is full"
+    );
     assert!(
         !steps
             .iter()
@@ -33,12 +36,28 @@ fn a_full_volume_that_is_as_it_should_be_gets_nothing_written_to_it() {
 
 #[test]
 fn the_reserve_is_made_where_it_is_missing_and_there_is_room() {
-    let step = "make the reserve file (64 MB)".to_owned();
+    let step = "make the reserve file (66 MB)".to_owned();
     for (percent, made) in [(50, true), (84, true), (85, false), (100, false)] {
         let volume = filled(percent);
         let steps = disk(&Facts { volume, ..booted() });
         assert_eq!(steps.contains(&step), made, "at {percent} %");
     }
+}
+
+#[test]
+fn the_last_part_of_the_reserve_stays_for_sessions_and_is_no_reserve() {
+    let volume = |percent| Volume {
+        reserve: 2 << 20,
+        ..filled(percent)
+    };
+    let steps = |percent| {
+        let volume = volume(percent);
+        disk(&Facts { volume, ..booted() })
+    };
+    let about_it = |step: &String| step.contains("the reserve file");
+    assert!(!steps(100).iter().any(about_it), "{:?}", steps(100));
+    let made = "make the reserve file (66 MB)".to_owned();
+    assert!(steps(50).contains(&made), "{:?}", steps(50));
 }
 
 #[test]
@@ -48,7 +67,7 @@ fn beside_a_running_server_the_reserve_is_not_released() {
     let layout = Layout::new("/");
     let facts = Facts {
         volume: Volume {
-            reserve: 64 << 20,
+            reserve: 66 << 20,
             ..filled(100)
         },
         ..booted()
@@ -62,6 +81,9 @@ fn beside_a_running_server_the_reserve_is_not_released() {
             holds_volume,
         };
         let steps = boot.plan(&facts).unwrap().disk;
-        assert_eq!(steps.contains(&DiskStep::ReleaseReserve), holds_volume);
+        let releases = steps
+            .iter()
+            .any(|step| matches!(step, DiskStep::ReleaseReserve { .. }));
+        assert_eq!(releases, holds_volume);
     }
 }
