@@ -114,9 +114,13 @@ impl Vm {
     /// From now on nobody archives its WAL, and none of it is removed.
     pub async fn backlog(&self) -> Result<Backlog<'_>> {
         let session = self.session(Door::Direct).await?;
-        session
-            .sql("ALTER SYSTEM SET wal_keep_size TO '64GB'")
-            .await?;
+        for kept in [
+            "ALTER SYSTEM SET wal_keep_size TO '64GB'",
+            // Or one more segment waits than a moment ago.
+            "ALTER SYSTEM SET archive_timeout TO 0",
+        ] {
+            session.sql(kept).await?;
+        }
         let backlog = Backlog {
             db: self,
             session,
