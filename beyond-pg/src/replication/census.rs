@@ -17,9 +17,6 @@ use crate::settings::{Conninfo, Secret, StandbyName};
 use crate::supervise::chain;
 use crate::sys::user::Account;
 
-/// How long a primary that may have lost its host waits for its standbys; machines that went down together come
-/// up together.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two questions.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -52,8 +49,10 @@ pub(crate) struct Census<'a> {
 }
 
 impl Census<'_> {
-    /// Whoever answers counts; a standby that does not is no obstacle for long, or a cluster could never be switched
-    /// on one machine at a time.
+    /// Whoever answers counts; who does not is no obstacle, or a cluster could never be switched on one machine at a
+    /// time. But for a standby that may have what this volume lacks: it is waited for until it answers, or somebody
+    /// is why not to write. On the timeline that both have, one that comes later would begin its segment again from
+    /// this machine and write over what it alone has.
     pub(crate) async fn take(&self) -> Result<Members, CensusError> {
         let Self { layout, owner, .. } = *self;
         let ours = match self.cluster {
@@ -64,55 +63,50 @@ impl Census<'_> {
         // It is made by the first step of the boot, and this comes before.
         fs::make_dir(&layout.run_dir(), 0o755, Account::root())?;
         let (upstream, _pass) = Upstream::of_writer(layout, owner, self.members, self.password)?;
-        let mut patience = clock::now() + PATIENCE;
-        let mut awaited = Vec::new();
+        let (mut told, mut awaited) = (None, Vec::new());
         loop {
-            let answers = upstream.everybody(layout, owner).await;
+            let (mut others, mut errors) = (Vec::new(), Vec::new());
+            for answer in upstream.everybody(layout, owner).await {
+                match answer {
+                    Ok(member) => others.push(member),
+                    Err(error) => errors.push(error),
+                }
+            }
+            if told.as_ref() != Some(&others) {
+                tell(&others, &errors);
+                told = Some(others.clone());
+            }
             let members = Members {
                 ours: ours.clone(),
-                others: answers.into_iter().filter_map(heard).collect(),
+                others,
             };
             let silent = match may_lack && members.objection().is_none() {
                 true => members.silent_of(&self.standbys),
                 false => Vec::new(),
             };
-            if silent.is_empty() || clock::now() >= patience {
+            if silent.is_empty() {
                 if !awaited.is_empty() {
-                    self.ends_waiting(&silent);
+                    (self.say)(None);
                 }
                 return Ok(members);
             }
             if silent != awaited {
                 self.waits_for(&silent);
                 awaited = silent;
-                // Where one comes up, the next may.
-                patience = clock::now() + PATIENCE;
             }
             clock::pause(AGAIN).await;
         }
     }
 
-    /// Commits would wait for a standby anyway, so this costs reads alone.
+    /// Commits would wait for a standby anyway. A control plane that knows better says so.
     fn waits_for(&self, silent: &[&str]) {
         let words = format!(
-            "waiting up to {} s for an answer of {}: this volume was not shut down, and a standby may have what it lacks\n\
-             HINT: start it",
-            PATIENCE.as_secs(),
+            "waiting for an answer of {}: this volume was not shut down, and if its host was lost, a standby may have what it lacks\n\
+             HINT: start it, or promote one that runs. Should it be gone for good, boot this machine with BEYOND_PG_SYNC_STANDBYS without it: what it alone had is given up then",
             silent.join(" and of ")
         );
         tracing::warn!("{words}");
         (self.say)(Some(words));
-    }
-
-    fn ends_waiting(&self, silent: &[&str]) {
-        if !silent.is_empty() {
-            let names = silent.join(" and ");
-            tracing::error!(
-                "no answer of {names}, and this machine opens without: if its host was lost, what was acknowledged since the flush point of its volume may be there alone\n\
-                 HINT: before {names} is started, compare its WAL with this machine's"
-            );
-        }
-        (self.say)(None);
     }
 
     async fn ours(&self) -> Result<Ours, CensusError> {
@@ -131,28 +125,21 @@ impl Census<'_> {
     }
 }
 
-fn heard(answer: Result<Member, UpstreamError>) -> Option<Member> {
-    match answer {
-        Ok(member) => {
-            let what = if member.in_recovery {
-                "follows"
-            } else {
-                "writes"
-            };
-            tracing::info!(
-                "instance {} of this cluster {what}, on timeline {}",
-                member.name(),
-                member.timeline
-            );
-            Some(member)
-        }
-        // Ourselves among them: nothing runs here yet.
-        Err(error) => {
-            tracing::info!(
-                "a member of this cluster does not answer: {}",
-                chain(&error)
-            );
-            None
-        }
+/// Who answers what, and who does not: ourselves among them, since nothing runs here yet.
+fn tell(others: &[Member], errors: &[UpstreamError]) {
+    for member in others {
+        let what = if member.in_recovery {
+            "follows"
+        } else {
+            "writes"
+        };
+        tracing::info!(
+            "instance {} of this cluster {what}, on timeline {}",
+            member.name(),
+            member.timeline
+        );
+    }
+    for error in errors {
+        tracing::info!("a member of this cluster does not answer: {}", chain(error));
     }
 }

@@ -151,11 +151,10 @@ async fn a_primary_that_fell_back_behind_its_replica_does_not_open() -> Outcome 
 
         let near = near.crash().await?;
         let old = lost.rehome().await?.start().await?;
-        old.expect_log("waiting up to 30 s for an answer of near and of far")
+        old.expect_log("waiting for an answer of near and of far")
             .await?;
         let far = far.boot().await?;
-        old.expect_log("waiting up to 30 s for an answer of near:")
-            .await?;
+        old.expect_log("waiting for an answer of near:").await?;
         let near = near.boot().await?;
         let old = old.ended().await?;
         old.must_have_said("instance near, which follows this machine, has WAL up to")
@@ -173,6 +172,34 @@ async fn a_primary_that_fell_back_behind_its_replica_does_not_open() -> Outcome 
             standby.has_caught_up_with(&near).await?;
             all.is_kept_by(standby).await?;
         }
+        Ok(())
+    })
+    .await
+}
+
+/// A primary that crashed may lack what its replica has, and waits for it, until the metadata names nobody.
+#[tokio::test]
+async fn a_primary_waits_for_its_replica_until_it_is_told_that_there_is_none() -> Outcome {
+    scenario(async |world| {
+        let db = world.vm("db").primary_with(["replica"])?.boot().await?;
+        let replica = world.vm("replica").replica_of("db")?.boot().await?;
+        db.has_standby("replica").await?;
+        db.sql("CREATE TABLE t AS SELECT 42 AS answer").await?;
+        let replica = replica.stop().await?;
+
+        let waiting = db.crash().await?.start().await?;
+        let words = "waiting for an answer of replica: this volume was not shut down";
+        waiting.expect_log(words).await?;
+        waiting.is_degraded_by(words).await?;
+        let db = waiting.stop().await?;
+        db.set_metadata("BEYOND_PG_SYNC_STANDBYS", "").await?;
+        let db = db.boot().await?;
+        ensure!(db.ask::<i32>("SELECT answer FROM t").await? == 42);
+        db.sql("INSERT INTO t VALUES (43)").await?;
+
+        let replica = replica.boot().await?;
+        replica.has_caught_up_with(&db).await?;
+        ensure!(replica.ask::<i64>("SELECT count(*) FROM t").await? == 2);
         Ok(())
     })
     .await
