@@ -26,7 +26,7 @@ use crate::archive::{ArchiveError, check_ours, source, system_id};
 use crate::fx::clock;
 use crate::fx::fs::{self, FsError};
 use crate::layout::Layout;
-use crate::settings::Archive;
+use crate::settings::{Archive, S3Target};
 use crate::supervise::chain;
 use crate::sys::user;
 
@@ -87,8 +87,21 @@ struct Reached {
     loan: Loan,
     place: Place,
     store: S3,
+    /// That of the backup which the volume is made from.
+    source: Option<S3>,
     /// Whether the archive is this cluster's.
     claimed: OnceCell<()>,
+}
+
+impl Reached {
+    /// The client that has spoken to this target before, and has its connections.
+    fn store_of(&self, target: &S3Target) -> &S3 {
+        let from = self.loan.restore_from.as_ref();
+        match (&self.source, from) {
+            (Some(source), Some(from)) if from.archive == *target => source,
+            _ => &self.store,
+        }
+    }
 }
 
 struct Ahead {
@@ -221,8 +234,8 @@ impl Ahead {
     async fn fetch(&self, reached: &Reached, name: &str) -> Result<Option<Vec<u8>>, Trouble> {
         let file = WalFile::parse(name).ok_or_else(|| ArchiveError::Name(name.to_owned()))?;
         // Of a volume that is made from a backup, or is a fork that has yet to leave, another's.
-        let (store, place) = source(&self.layout, &reached.loan)?;
-        Ok(fetch::fetch(&store, &place, &file).await?)
+        let (target, place) = source(&self.layout, &reached.loan)?;
+        Ok(fetch::fetch(reached.store_of(target), &place, &file).await?)
     }
 
     /// Starts those that recovery asks for behind it.
@@ -256,6 +269,10 @@ impl Ahead {
         let reached = Rc::new(Reached {
             place: Place::new(&target.prefix, loan.instance.as_deref()),
             store: S3::new(target),
+            source: loan
+                .restore_from
+                .as_ref()
+                .map(|from| S3::new(&from.archive)),
             claimed: OnceCell::new(),
             loan,
         });
