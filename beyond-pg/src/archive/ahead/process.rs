@@ -13,6 +13,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::{JoinError, LocalSet, spawn_blocking, spawn_local};
 
+use crate::archive::ahead::fetched::Fetched;
 use crate::archive::ahead::queue::{self, Queue};
 use crate::archive::ahead::talk::{self, Answer, Question};
 use crate::archive::fetch::{self, FetchError};
@@ -28,7 +29,6 @@ use crate::fx::fs::{self, FsError};
 use crate::layout::Layout;
 use crate::settings::{Archive, S3Target};
 use crate::supervise::chain;
-use crate::sys::user;
 
 /// When the socket takes nobody, until the next try.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -111,7 +111,7 @@ struct Ahead {
     system_id: OnceCell<u64>,
     reached: RefCell<Option<Rc<Reached>>>,
     puts: RefCell<Queue<Result<(), Trouble>>>,
-    fetches: RefCell<Queue<Result<Option<Vec<u8>>, Trouble>>>,
+    fetches: RefCell<Queue<Result<Option<Fetched>, Trouble>>>,
     under_way: Semaphore,
     packing: Semaphore,
 }
@@ -152,6 +152,8 @@ impl Ahead {
     }
 
     async fn archive(self: &Rc<Self>, path: &Path, name: &str) -> Result<Answer, Trouble> {
+        // Whoever archives has recovered: what was fetched ahead is asked for no more.
+        self.fetches.borrow_mut().turn_to(Vec::new());
         if queue::segment(name).is_none() || path != Path::new("pg_wal").join(name) {
             return Ok(Answer::Yourself);
         }
@@ -159,8 +161,6 @@ impl Ahead {
             return Ok(Answer::Yourself);
         };
         check_ours(&self.layout, &reached.loan)?;
-        // Whoever archives has recovered: what was fetched ahead is asked for no more.
-        self.fetches.borrow_mut().turn_to(Vec::new());
         let earlier = self.puts.borrow_mut().take(name);
         // One that failed ahead is tried for whoever asks: what was wrong then may be mended.
         let earlier = match earlier {
@@ -208,6 +208,9 @@ impl Ahead {
         let Some(segment) = queue::segment(name) else {
             return Ok(Answer::Yourself);
         };
+        if path.parent() != Some(Path::new("pg_wal")) {
+            return Ok(Answer::Yourself);
+        }
         let Some(reached) = self.reach().await? else {
             return Ok(Answer::Yourself);
         };
@@ -217,16 +220,16 @@ impl Ahead {
             Some(task) => task.await?.ok().flatten(),
             None => None,
         };
-        let content = match earlier {
-            Some(content) => Some(content),
-            None => self.fetch(&reached, name).await?,
+        let fetched = match earlier {
+            Some(fetched) => Some(fetched),
+            None => self.fetch(&reached, name).await?.map(Fetched::InMemory),
         };
-        let Some(content) = content else {
+        let Some(fetched) = fetched else {
             return Ok(Answer::Absent);
         };
         self.fetch_ahead(&reached, segment);
         let path = self.layout.pgdata().join(path);
-        spawn_blocking(move || put_in_place(&path, &content)).await??;
+        spawn_blocking(move || fetched.put(&path)).await??;
         Ok(Answer::Done)
     }
 
@@ -244,10 +247,15 @@ impl Ahead {
         let mut fetches = self.fetches.borrow_mut();
         for name in fetches.turn_to(behind) {
             let (ahead, reached) = (Rc::clone(self), Rc::clone(reached));
-            let fetched = name.clone();
+            let asked = name.clone();
             let task = spawn_local(async move {
                 let _under_way = ahead.under_way.acquire().await.ok();
-                ahead.fetch(&reached, &fetched).await
+                let Some(content) = ahead.fetch(&reached, &asked).await? else {
+                    return Ok(None);
+                };
+                let folder = ahead.layout.pgdata().join("pg_wal");
+                let laid = spawn_blocking(move || Fetched::ahead(&folder, content));
+                Ok(Some(laid.await?))
             });
             fetches.add(name, task);
         }
@@ -320,10 +328,4 @@ fn pack(path: PathBuf, file: WalFile, system_id: u64) -> Result<(WalFile, Object
     let content = std::fs::read(&path).map_err(|source| ArchiveError::Read { path, source })?;
     let object = push::pack(&file, &content, system_id)?;
     Ok((file, object))
-}
-
-fn put_in_place(path: &Path, content: &[u8]) -> Result<(), Trouble> {
-    let owner = user::postgres().map_err(ArchiveError::from)?;
-    fs::write_atomic(path, content, 0o600, owner).map_err(ArchiveError::from)?;
-    Ok(())
 }
