@@ -1,9 +1,10 @@
 //! How fast a machine archives what waits, beside a plain loop and pgBackRest; and how fast it replays that again,
 //! beside a bare Postgres. `cargo bench -p e2e --profile dev --bench archive` prints the tables of
-//! `docs/performance.md`; behind `--`, `--rounds` and `--segments` make a run shorter.
+//! `docs/performance.md`; behind `--`, `--rounds` and `--segments` make a run shorter, and `--part archive` or
+//! `--part restore` measures one half.
 
 use anyhow::{Result, ensure};
-use e2e::bench::{Options, Series, header, megabytes_a_second};
+use e2e::bench::{Options, Series, header, megabytes_a_second, seconds};
 use e2e::{
     Archiver, Backlog, Encrypted, Failed, PgBackRest, Spec, Stopped, Vm, WalOf, World,
     forget_archived, scenario,
@@ -13,6 +14,7 @@ use fake_substrate::substrate::S3;
 
 const SEGMENTS: u64 = 200;
 const INSTANCE: &str = "db";
+const ROWS: &str = "SELECT count(*) FROM notes";
 /// Later by so much everything is answered whose object storage is not on the same host.
 const AWAY_MS: u64 = 50;
 
@@ -51,15 +53,36 @@ async fn compare(world: &World, options: &Options) -> Result<()> {
     let mut backlog = db.backlog().await?;
     let base = stage.base().await?;
     let begin = backlog.lsn().await?;
-    let end = backlog.grow_by(options.segments_or(SEGMENTS)).await?;
-    let bytes = backlog.bytes_since(&begin).await?;
+    let little = stage.replay(&mut backlog, &begin, 1).await?;
+    let much = options.segments_or(SEGMENTS);
+    let much = stage.replay(&mut backlog, &begin, much).await?;
 
-    stage.archives(&backlog, "answers at once").await?;
-    let away = stage.s3.delay(None::<Operation>, AWAY_MS).start().await?;
-    let answers = format!("answers {AWAY_MS} ms later");
-    stage.archives(&backlog, &answers).await?;
-    away.heal().await?;
-    stage.restores(&base, &end, bytes as f64).await
+    if options.has_part("archive") {
+        stage.archives(&backlog, "answers at once").await?;
+        let away = stage.s3.delay(None::<Operation>, AWAY_MS).start().await?;
+        let answers = format!("answers {AWAY_MS} ms later");
+        stage.archives(&backlog, &answers).await?;
+        away.heal().await?;
+    } else {
+        stage.archived(&backlog).await?;
+    }
+    if options.has_part("restore") {
+        let took = |_bytes, took| took;
+        stage.restores(&base, &little, took, seconds).await?;
+        let rate = |bytes, took| bytes / took;
+        let shown = megabytes_a_second;
+        stage.restores(&base, &much, rate, shown).await?;
+    }
+    Ok(())
+}
+
+/// WAL from the base's end on.
+struct Replay {
+    /// The LSN where it ends.
+    end: String,
+    bytes: f64,
+    /// How many rows there are at its end.
+    rows: i64,
 }
 
 impl Stage<'_> {
@@ -72,6 +95,29 @@ impl Stage<'_> {
         base.must_have_said("LSN 0/1 lies before the end of this volume")
             .await?;
         Ok(base)
+    }
+
+    /// So many segments more.
+    async fn replay(
+        &self,
+        backlog: &mut Backlog<'_>,
+        begin: &str,
+        segments: u64,
+    ) -> Result<Replay> {
+        let end = backlog.grow_by(segments).await?;
+        let bytes = backlog.bytes_since(begin).await? as f64;
+        let rows = self.db.ask(ROWS).await?;
+        Ok(Replay { end, bytes, rows })
+    }
+
+    /// What is replayed has to be in both archives.
+    async fn archived(&self, backlog: &Backlog<'_>) -> Result<()> {
+        let theirs = Archiver::Command(self.pgbackrest.archive_command());
+        backlog.archived_by(&Archiver::Machine).await?;
+        backlog.waits_again().await?;
+        self.pgbackrest.forget(self.db, &self.s3).await?;
+        backlog.archived_by(&theirs).await?;
+        backlog.waits_again().await
     }
 
     /// The same segments by each in turn. What they have put at last stays.
@@ -106,30 +152,36 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// That much WAL replayed on the base, from the start to the first answer.
-    async fn restores(&self, base: &Stopped, end: &str, bytes: f64) -> Result<()> {
+    /// That WAL replayed on the base, from the start to the first answer; `figure` makes one of bytes and seconds.
+    async fn restores(
+        &self,
+        base: &Stopped,
+        replay: &Replay,
+        figure: impl Fn(f64, f64) -> f64,
+        shown: fn(f64) -> String,
+    ) -> Result<()> {
+        let Replay { end, bytes, rows } = replay;
+        let megabytes = bytes / 1e6;
         let (mut beside_cp, mut beside_pgbackrest) = (Series::default(), Series::default());
-        let rows = "SELECT count(*) FROM notes";
-        let expected: i64 = self.db.ask(rows).await?;
         for round in 0..self.rounds {
-            let name = format!("restored-{round}");
+            let name = format!("restored-{megabytes:.0}-{round}");
             let spec = restored_to(base.fork(&name).memory("2g"), &self.s3, &name, end);
             let (restored, ours) = spec.timed_boot().await?;
-            let found: i64 = restored.ask(rows).await?;
-            ensure!(found == expected, "{found} rows instead of {expected}");
+            let found: i64 = restored.ask(ROWS).await?;
+            ensure!(found == *rows, "{found} rows instead of {rows}");
             restored.crash().await?.remove().await?;
 
             let writer = self.replayed(base, WalOf::Writer, end).await?;
             let repository = WalOf::Repository(&self.pgbackrest, &self.image);
             let repository = self.replayed(base, repository, end).await?;
-            let ours = bytes / ours.as_secs_f64();
-            beside_cp.push(ours, bytes / writer);
-            beside_pgbackrest.push(ours, bytes / repository);
+            let ours = figure(*bytes, ours.as_secs_f64());
+            beside_cp.push(ours, figure(*bytes, writer));
+            beside_pgbackrest.push(ours, figure(*bytes, repository));
         }
-        let what = format!("{:.0} MB of WAL replayed, to the first answer", bytes / 1e6);
+        let what = format!("{megabytes:.0} MB of WAL replayed, to the first answer");
         header(&what, "machine", "bare");
-        beside_cp.print("local files, `cp`", megabytes_a_second);
-        beside_pgbackrest.print("pgBackRest, asynchronous", megabytes_a_second);
+        beside_cp.print("local files, `cp`", shown);
+        beside_pgbackrest.print("pgBackRest, asynchronous", shown);
         println!();
         Ok(())
     }

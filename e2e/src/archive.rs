@@ -6,9 +6,12 @@ use fake_substrate::substrate::S3;
 use crate::guest::Guest;
 use crate::object_storage::{clear, keys};
 use crate::spec::Spec;
+use crate::vm::Vm;
 
 /// Where in the bucket all machines of a scenario archive, each under its instance.
 pub const ARCHIVE: &str = "archive";
+/// Where a machine keeps whom it trusts.
+const TRUSTED: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 impl Spec {
     /// Its WAL is archived in the object storage.
@@ -50,6 +53,20 @@ pub async fn forget_archived(s3: &S3, instance: &str) -> Result<()> {
 /// The key of one file in the archive of an instance.
 pub fn archive_key(instance: &str, file: &str) -> String {
     format!("{ARCHIVE}/{instance}/wal/{file}.lz4")
+}
+
+impl Vm {
+    /// It speaks TLS to the object storage.
+    pub async fn archives_over_tls(&self, s3: &S3) -> Result<()> {
+        let trust = format!("cat >>{TRUSTED}");
+        self.shell_reading("root", &trust, &s3.authority_pem)
+            .await?;
+        self.set_metadata("AWS_ENDPOINT_URL", &s3.machine_tls_endpoint)
+            .await?;
+        // Whoever has spoken to object storage before goes on to trust whom it trusted then.
+        self.kill(self.archives_ahead().await?).await?;
+        self.comes_to_archive_ahead().await
+    }
 }
 
 impl Guest {

@@ -16,8 +16,6 @@ use crate::vm::Vm;
 const SEGMENT: i64 = 16 << 20;
 /// Where in the bucket the plain loop puts what it archives.
 const PLAIN: &str = "plain";
-/// Where a machine keeps whom it trusts.
-const TRUSTED: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// One bout of an application: rows of some 250 bytes, half of it words and half of it random, come, change
 /// and go.
@@ -99,18 +97,6 @@ pub struct Plainly {
 }
 
 impl Vm {
-    /// It speaks TLS to the object storage, as everybody who is measured beside it does.
-    pub async fn archives_over_tls(&self, s3: &S3) -> Result<()> {
-        let trust = format!("cat >>{TRUSTED}");
-        self.shell_reading("root", &trust, &s3.authority_pem)
-            .await?;
-        self.set_metadata("AWS_ENDPOINT_URL", &s3.machine_tls_endpoint)
-            .await?;
-        // Whoever has spoken to object storage before goes on to trust whom it trusted then.
-        self.kill(self.archives_ahead().await?).await?;
-        self.comes_to_archive_ahead().await
-    }
-
     /// From now on nobody archives its WAL, and none of it is removed.
     pub async fn backlog(&self) -> Result<Backlog<'_>> {
         let session = self.session(Door::Direct).await?;
@@ -135,8 +121,9 @@ impl Backlog<'_> {
     /// So many segments are written, by an application that inserts, changes and deletes; answers the LSN at
     /// their end.
     pub async fn grow_by(&mut self, segments: u64) -> Result<String> {
+        // What a vacuum writes comes when it likes, as a segment more than were counted.
         let table = "CREATE TABLE IF NOT EXISTS notes (id bigserial PRIMARY KEY, author int, body text, \
-                     changed timestamptz DEFAULT now())";
+                     changed timestamptz DEFAULT now()) WITH (autovacuum_enabled = off)";
         self.session.sql(table).await?;
         let bytes = i64::try_from(segments)? * SEGMENT;
         let begin = self.lsn().await?;

@@ -17,6 +17,9 @@ pub struct Options {
     /// How many WAL segments are archived, and replayed.
     #[arg(long)]
     segments: Option<u64>,
+    /// Only this part of a benchmark that has several.
+    #[arg(long)]
+    part: Option<String>,
     /// What cargo tells a benchmark.
     #[arg(long, hide = true)]
     bench: bool,
@@ -34,6 +37,11 @@ impl Options {
             [] => default.to_vec(),
             asked => asked.to_vec(),
         }
+    }
+
+    /// Whether this part is to be measured.
+    pub fn has_part(&self, name: &str) -> bool {
+        self.part.as_ref().is_none_or(|part| part == name)
     }
 
     /// How many WAL segments: what was asked for, or that.

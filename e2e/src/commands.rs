@@ -19,14 +19,14 @@ impl World {
         })
     }
 
-    /// A command that must fail, and tell this.
-    pub async fn refuses_command(&self, words: &[&str], told: &str) -> Result<()> {
+    /// A command that must fail, and tell all of this.
+    pub async fn refuses_command(&self, words: &[&str], told: &[&str]) -> Result<()> {
         let line = words.join(" ");
         let said = self.carry_out(words).await.err();
         let said = said.with_context(|| format!("fake-substrate {line}: it succeeded"))?;
         ensure!(
-            said.contains(told),
-            "fake-substrate {line} was to tell: {told}\nit told: {said}"
+            told.iter().all(|words| said.contains(words)),
+            "fake-substrate {line} was to tell: {told:?}\nit told: {said}"
         );
         Ok(())
     }

@@ -167,8 +167,8 @@ pub(crate) async fn restore(
     }
     let file = WalFile::parse(name).ok_or_else(|| ArchiveError::Name(name.to_owned()))?;
     let loan = Loan::ask(layout).await?;
-    let (store, place) = source(layout, &loan)?;
-    match fetch::fetch(&store, &place, &file).await? {
+    let (target, place) = source(layout, &loan)?;
+    match fetch::fetch(&S3::new(target), &place, &file).await? {
         None => Ok(Restored::Absent),
         Some(content) => {
             let path = layout.pgdata().join(path);
@@ -181,7 +181,7 @@ pub(crate) async fn restore(
 /// From where to where this volume can be restored, or what a backup would make of it.
 pub(crate) async fn restore_window(layout: &Layout) -> Result<Window, ArchiveError> {
     let loan = Loan::ask(layout).await?;
-    let (store, place) = source(layout, &loan)?;
+    let (target, place) = source(layout, &loan)?;
     let from = match fetched(layout) {
         Some(record) => record.local(),
         None if is_empty(layout) => {
@@ -196,7 +196,7 @@ pub(crate) async fn restore_window(layout: &Layout) -> Result<Window, ArchiveErr
             local::read(layout, account, &ControlData::parse(&text)?).await?
         }
     };
-    let entries = store.list(&place.files(), None).await?;
+    let entries = S3::new(target).list(&place.files(), None).await?;
     let archived: Vec<Archived> = entries
         .into_iter()
         .filter_map(|entry| {
@@ -211,18 +211,16 @@ pub(crate) async fn restore_window(layout: &Layout) -> Result<Window, ArchiveErr
 
 /// The archive that the WAL before now is in: that of the backup until it is recovered, else that of whoever
 /// the volume is stamped for.
-fn source(layout: &Layout, loan: &Loan) -> Result<(S3, Place), ArchiveError> {
+fn source<'a>(layout: &Layout, loan: &'a Loan) -> Result<(&'a S3Target, Place), ArchiveError> {
     let filled = is_empty(layout) || layout.fetched().exists();
     if let Some(from) = loan.restore_from.as_ref().filter(|_| filled) {
-        let Source { store, place } = Source::of(from);
-        return Ok((store, place));
+        return Ok((&from.archive, Source::place_of(from)));
     }
     let Archive::S3(target) = &loan.archive else {
         return Err(ArchiveError::NoTarget);
     };
     let whose = stamp(layout).or_else(|| loan.instance.clone());
-    let place = Place::new(&target.prefix, whose.as_deref());
-    Ok((S3::new(target), place))
+    Ok((target, Place::new(&target.prefix, whose.as_deref())))
 }
 
 /// The archive of this machine, for one who reads it before Postgres writes to it.

@@ -5,6 +5,8 @@ use std::io::{self, Read as _, Write as _};
 use lz4_flex::frame::{FrameDecoder, FrameEncoder};
 use thiserror::Error;
 
+use crate::archive::file::SEGMENT_BYTES;
+
 /// An object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Object {
@@ -66,7 +68,8 @@ impl Object {
     pub(crate) fn content(&self) -> Result<Vec<u8>, Damage> {
         // A frame that lies about its size takes no more room than what the label allows.
         let limit = self.label.bytes.saturating_add(1);
-        let mut content = Vec::new();
+        let expected = usize::try_from(limit.min(SEGMENT_BYTES + 1)).unwrap_or_default();
+        let mut content = Vec::with_capacity(expected);
         FrameDecoder::new(self.body.as_slice())
             .take(limit)
             .read_to_end(&mut content)

@@ -89,8 +89,12 @@ impl Source {
     pub(crate) fn of(from: &RestoreFrom) -> Source {
         Source {
             store: S3::new(&from.archive),
-            place: Place::new(&from.archive.prefix, None),
+            place: Source::place_of(from),
         }
+    }
+
+    pub(crate) fn place_of(from: &RestoreFrom) -> Place {
+        Place::new(&from.archive.prefix, None)
     }
 
     /// What is known of the backup that a restore to `target` begins with.

@@ -23,7 +23,7 @@ pub(crate) struct FsError {
 }
 
 impl FsError {
-    fn on(tried: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FsError {
+    pub(super) fn on(tried: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FsError {
         let path = path.to_owned();
         move |source| FsError {
             tried,
@@ -239,7 +239,7 @@ fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or_else(|| Path::new("/"))
 }
 
-fn sibling(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn sibling(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(suffix);
     path.with_file_name(name)

@@ -158,7 +158,8 @@ async fn what_another_has_archived_is_never_overwritten() -> Outcome {
 }
 
 /// What is ready behind a segment reaches the archive before it, when that one is refused. Nobody depends on the
-/// process that sees to it: killed again and again, it costs no segment and no failure.
+/// process that sees to it: killed again and again, it costs no segment and no failure. Over TLS, as object storage
+/// is spoken to elsewhere.
 #[tokio::test]
 async fn segments_are_archived_several_at_a_time_and_also_when_nobody_works_ahead() -> Outcome {
     scenario(async |world| {
@@ -171,6 +172,7 @@ async fn segments_are_archived_several_at_a_time_and_also_when_nobody_works_ahea
             .instance("one")
             .boot()
             .await?;
+        db.archives_over_tls(&s3).await?;
         is_well(&db, &s3, "one").await?;
 
         let first = archive_key("one", &next_segment(&db).await?);

@@ -52,7 +52,13 @@ async fn restore_makes_a_machine_of_another_at_the_moment_that_is_asked_for() ->
         let books = world.database("books").await?;
         books.sql("CREATE TABLE t AS SELECT 1 AS n").await?;
         world
-            .refuses_command(&["restore", "books", "early"], "there is no whole backup")
+            .refuses_command(
+                &["restore", "books", "early"],
+                &[
+                    "there is no whole backup",
+                    "take it away: fake-substrate remove early --volume",
+                ],
+            )
             .await?;
         world.command(&["remove", "early", "--volume"]).await?;
         world.command(&["rpc", "books", "backup"]).await?;
@@ -90,7 +96,7 @@ async fn restore_makes_a_machine_of_another_at_the_moment_that_is_asked_for() ->
             (["restore", "books", "to-end"], "to-end"),
             (["restore", "to-end", "books"], "books"),
         ] {
-            world.refuses_command(&line, told).await?;
+            world.refuses_command(&line, &[told]).await?;
         }
         Ok(())
     })

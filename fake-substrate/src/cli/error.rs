@@ -10,8 +10,8 @@ use crate::doctor::LookError;
 use crate::fault::FaultError;
 use crate::hosts::HostError;
 use crate::image::ImageError;
-use crate::machine::MachineError;
 use crate::machine::size::Cpus;
+use crate::machine::{MachineError, NotReady};
 use crate::names::{InvalidName, MachineName};
 use crate::page::PageError;
 use crate::page::process::ProcessError;
@@ -30,6 +30,12 @@ pub(crate) enum CliError {
         "machine {0} has no archive to restore from\nHINT: set BEYOND_PG_ARCHIVE_TARGET; `fake-substrate rpc {0} backup` then takes a backup"
     )]
     NoArchive(MachineName),
+    /// The machine stays, for its log. Its volume holds nothing that is not in the archive.
+    #[error("{why}, and then take it away: fake-substrate remove {name} --volume")]
+    NotRestored {
+        name: MachineName,
+        why: Box<NotReady>,
+    },
     #[error(transparent)]
     Name(#[from] InvalidName),
     #[error(

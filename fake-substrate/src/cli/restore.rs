@@ -12,7 +12,7 @@ use crate::machine::metadata::restore;
 use crate::machine::size::DiskSize;
 use crate::machine::spec::Overrides;
 use crate::machine::state::State;
-use crate::machine::{Machine, View};
+use crate::machine::{Machine, MachineError, NotReady, View};
 use crate::names::MachineName;
 use crate::ports::PortChoice;
 use crate::progress::Progress as _;
@@ -58,6 +58,7 @@ impl Restore {
             let (substrate, name) = (site.substrate.clone(), self.name);
             return Err(SubstrateError::MachineExists { substrate, name }.into());
         }
+        let (name, is_new) = (self.name.clone(), !before.had_volume());
         let work = async {
             archive_now(site, &source, &view).await?;
             let order = Order {
@@ -77,7 +78,11 @@ impl Restore {
             let substrate = site.connect().await?;
             let work = async {
                 let machine = up::boot(site, &substrate, order).await?;
-                up::ready(site, &machine).await
+                let ready = up::ready(site, &machine).await;
+                ready.map_err(|error| match error {
+                    CliError::Machine(MachineError::NotReady(why)) if is_new => refused(name, why),
+                    error => error,
+                })
             };
             let (done, took) = timed(work).await;
             done?;
@@ -86,6 +91,14 @@ impl Restore {
             Ok(())
         };
         before.or_undo(site, work).await
+    }
+}
+
+/// A machine that ended serves for nothing but its log.
+fn refused(name: MachineName, why: Box<NotReady>) -> CliError {
+    match *why {
+        NotReady::Ended { .. } => CliError::NotRestored { name, why },
+        NotReady::OutOfTime { .. } => MachineError::from(why).into(),
     }
 }
 

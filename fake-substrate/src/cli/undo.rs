@@ -39,6 +39,10 @@ impl Before {
         self.had_machine
     }
 
+    pub(super) fn had_volume(&self) -> bool {
+        self.had_volume
+    }
+
     /// Runs a command's work; when Ctrl-C or SIGTERM comes first, undoes what it had made.
     pub(super) async fn or_undo<T>(
         self,

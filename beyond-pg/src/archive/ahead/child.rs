@@ -1,6 +1,6 @@
 //! PID 1's end: the process runs for as long as the machine does.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use tokio::sync::oneshot;
@@ -17,6 +17,8 @@ use crate::supervise::backoff::Backoff;
 const RAM_OF_ONE: u64 = 256 << 20;
 /// More connections gain nothing.
 const MOST: u64 = 8;
+/// A process that was killed is gone at once, unless a disk does not answer.
+const GOES: Duration = Duration::from_secs(2);
 
 /// The process, kept running. Best effort: without it segments are archived one by one.
 #[derive(Debug)]
@@ -30,12 +32,7 @@ impl Child {
     pub(crate) fn keep(layout: &Layout, owners: Owners, machine: Machine) -> Child {
         let (stop, stopped) = oneshot::channel();
         let (layout, at_once) = (layout.clone(), at_once(machine));
-        let task = tokio::spawn(async move {
-            tokio::select! {
-                _told_or_dropped = stopped => {}
-                () = keep(&layout, owners, at_once) => {}
-            }
-        });
+        let task = tokio::spawn(async move { keep(&layout, owners, at_once, stopped).await });
         Child { stop, task }
     }
 
@@ -54,19 +51,41 @@ fn at_once(machine: Machine) -> u64 {
     (machine.ram_bytes / RAM_OF_ONE).clamp(1, MOST)
 }
 
-async fn keep(layout: &Layout, owners: Owners, at_once: u64) {
+async fn keep(layout: &Layout, owners: Owners, at_once: u64, mut stop: oneshot::Receiver<()>) {
     let mut backoff = Backoff::default();
     loop {
         let since = clock::now();
         match start(layout, owners, at_once) {
             Ok(mut running) => {
-                let ended = running.0.wait().await;
+                let ended = tokio::select! {
+                    ended = running.wait() => ended,
+                    _told_or_dropped = &mut stop => return kill(running).await,
+                };
                 let how = ended.map_or_else(|error| error.to_string(), |status| status.to_string());
                 tracing::warn!("what works ahead of the archiver ended by itself: {how}");
             }
             Err(error) => tracing::warn!("segments are archived one by one: {error}"),
         }
-        again(&mut backoff, since).await;
+        tokio::select! {
+            () = again(&mut backoff, since) => {}
+            _told_or_dropped = &mut stop => return,
+        }
+    }
+}
+
+/// It has nothing to finish, but what it has open of the volume is open until it is gone.
+async fn kill(mut running: Running) {
+    let Some(pid) = running.pid() else {
+        return;
+    };
+    if let Err(errno) = exec::signal(pid, Signal::SIGKILL) {
+        tracing::warn!("ending what works ahead of the archiver ({pid}) failed: {errno}");
+        return;
+    }
+    match clock::within(GOES, running.wait()).await {
+        Some(Ok(_killed)) => {}
+        Some(Err(error)) => tracing::warn!("ending what works ahead of the archiver: {error}"),
+        None => tracing::warn!("what works ahead of the archiver ({pid}) does not end"),
     }
 }
 
@@ -83,28 +102,14 @@ enum StartError {
     Exec(#[from] ExecError),
 }
 
-fn start(layout: &Layout, owners: Owners, at_once: u64) -> Result<Alive, StartError> {
+fn start(layout: &Layout, owners: Owners, at_once: u64) -> Result<Running, StartError> {
     // Only `postgres` gets through it.
     fs::make_dir(&layout.ahead_dir(), 0o700, owners.postgres)?;
-    let running = Program::new(layout.beyond_pg())
+    Ok(Program::new(layout.beyond_pg())
         .args(["archive-ahead", "--at-once"])
         .arg(at_once.to_string())
         .user(owners.postgres)
-        .start(Output::Inherited)?;
-    Ok(Alive(running))
-}
-
-/// Killed when nobody waits for it any more: it has nothing to finish.
-struct Alive(Running);
-
-impl Drop for Alive {
-    fn drop(&mut self) {
-        if let Some(pid) = self.0.pid()
-            && let Err(errno) = exec::signal(pid, Signal::SIGKILL)
-        {
-            tracing::warn!("ending what works ahead of the archiver ({pid}) failed: {errno}");
-        }
-    }
+        .start(Output::Inherited)?)
 }
 
 #[cfg(test)]

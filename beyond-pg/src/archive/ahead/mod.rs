@@ -12,6 +12,7 @@
 //! question is not answered does it itself. `restore_command` is the same the other way round.
 
 mod child;
+mod fetched;
 mod process;
 mod queue;
 mod talk;

@@ -13,6 +13,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::{JoinError, LocalSet, spawn_blocking, spawn_local};
 
+use crate::archive::ahead::fetched::Fetched;
 use crate::archive::ahead::queue::{self, Queue};
 use crate::archive::ahead::talk::{self, Answer, Question};
 use crate::archive::fetch::{self, FetchError};
@@ -26,9 +27,8 @@ use crate::archive::{ArchiveError, check_ours, source, system_id};
 use crate::fx::clock;
 use crate::fx::fs::{self, FsError};
 use crate::layout::Layout;
-use crate::settings::Archive;
+use crate::settings::{Archive, S3Target};
 use crate::supervise::chain;
-use crate::sys::user;
 
 /// When the socket takes nobody, until the next try.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -87,8 +87,21 @@ struct Reached {
     loan: Loan,
     place: Place,
     store: S3,
+    /// That of the backup which the volume is made from.
+    source: Option<S3>,
     /// Whether the archive is this cluster's.
     claimed: OnceCell<()>,
+}
+
+impl Reached {
+    /// The client that has spoken to this target before, and has its connections.
+    fn store_of(&self, target: &S3Target) -> &S3 {
+        let from = self.loan.restore_from.as_ref();
+        match (&self.source, from) {
+            (Some(source), Some(from)) if from.archive == *target => source,
+            _ => &self.store,
+        }
+    }
 }
 
 struct Ahead {
@@ -98,7 +111,7 @@ struct Ahead {
     system_id: OnceCell<u64>,
     reached: RefCell<Option<Rc<Reached>>>,
     puts: RefCell<Queue<Result<(), Trouble>>>,
-    fetches: RefCell<Queue<Result<Option<Vec<u8>>, Trouble>>>,
+    fetches: RefCell<Queue<Result<Option<Fetched>, Trouble>>>,
     under_way: Semaphore,
     packing: Semaphore,
 }
@@ -139,6 +152,8 @@ impl Ahead {
     }
 
     async fn archive(self: &Rc<Self>, path: &Path, name: &str) -> Result<Answer, Trouble> {
+        // Whoever archives has recovered: what was fetched ahead is asked for no more.
+        self.fetches.borrow_mut().turn_to(Vec::new());
         if queue::segment(name).is_none() || path != Path::new("pg_wal").join(name) {
             return Ok(Answer::Yourself);
         }
@@ -146,8 +161,6 @@ impl Ahead {
             return Ok(Answer::Yourself);
         };
         check_ours(&self.layout, &reached.loan)?;
-        // Whoever archives has recovered: what was fetched ahead is asked for no more.
-        self.fetches.borrow_mut().turn_to(Vec::new());
         let earlier = self.puts.borrow_mut().take(name);
         // One that failed ahead is tried for whoever asks: what was wrong then may be mended.
         let earlier = match earlier {
@@ -195,6 +208,9 @@ impl Ahead {
         let Some(segment) = queue::segment(name) else {
             return Ok(Answer::Yourself);
         };
+        if path.parent() != Some(Path::new("pg_wal")) {
+            return Ok(Answer::Yourself);
+        }
         let Some(reached) = self.reach().await? else {
             return Ok(Answer::Yourself);
         };
@@ -204,16 +220,16 @@ impl Ahead {
             Some(task) => task.await?.ok().flatten(),
             None => None,
         };
-        let content = match earlier {
-            Some(content) => Some(content),
-            None => self.fetch(&reached, name).await?,
+        let fetched = match earlier {
+            Some(fetched) => Some(fetched),
+            None => self.fetch(&reached, name).await?.map(Fetched::InMemory),
         };
-        let Some(content) = content else {
+        let Some(fetched) = fetched else {
             return Ok(Answer::Absent);
         };
         self.fetch_ahead(&reached, segment);
         let path = self.layout.pgdata().join(path);
-        spawn_blocking(move || put_in_place(&path, &content)).await??;
+        spawn_blocking(move || fetched.put(&path)).await??;
         Ok(Answer::Done)
     }
 
@@ -221,8 +237,8 @@ impl Ahead {
     async fn fetch(&self, reached: &Reached, name: &str) -> Result<Option<Vec<u8>>, Trouble> {
         let file = WalFile::parse(name).ok_or_else(|| ArchiveError::Name(name.to_owned()))?;
         // Of a volume that is made from a backup, or is a fork that has yet to leave, another's.
-        let (store, place) = source(&self.layout, &reached.loan)?;
-        Ok(fetch::fetch(&store, &place, &file).await?)
+        let (target, place) = source(&self.layout, &reached.loan)?;
+        Ok(fetch::fetch(reached.store_of(target), &place, &file).await?)
     }
 
     /// Starts those that recovery asks for behind it.
@@ -231,10 +247,15 @@ impl Ahead {
         let mut fetches = self.fetches.borrow_mut();
         for name in fetches.turn_to(behind) {
             let (ahead, reached) = (Rc::clone(self), Rc::clone(reached));
-            let fetched = name.clone();
+            let asked = name.clone();
             let task = spawn_local(async move {
                 let _under_way = ahead.under_way.acquire().await.ok();
-                ahead.fetch(&reached, &fetched).await
+                let Some(content) = ahead.fetch(&reached, &asked).await? else {
+                    return Ok(None);
+                };
+                let folder = ahead.layout.pgdata().join("pg_wal");
+                let laid = spawn_blocking(move || Fetched::ahead(&folder, content));
+                Ok(Some(laid.await?))
             });
             fetches.add(name, task);
         }
@@ -256,6 +277,10 @@ impl Ahead {
         let reached = Rc::new(Reached {
             place: Place::new(&target.prefix, loan.instance.as_deref()),
             store: S3::new(target),
+            source: loan
+                .restore_from
+                .as_ref()
+                .map(|from| S3::new(&from.archive)),
             claimed: OnceCell::new(),
             loan,
         });
@@ -303,10 +328,4 @@ fn pack(path: PathBuf, file: WalFile, system_id: u64) -> Result<(WalFile, Object
     let content = std::fs::read(&path).map_err(|source| ArchiveError::Read { path, source })?;
     let object = push::pack(&file, &content, system_id)?;
     Ok((file, object))
-}
-
-fn put_in_place(path: &Path, content: &[u8]) -> Result<(), Trouble> {
-    let owner = user::postgres().map_err(ArchiveError::from)?;
-    fs::write_atomic(path, content, 0o600, owner).map_err(ArchiveError::from)?;
-    Ok(())
 }
