@@ -12,11 +12,14 @@ use crate::postgres::controldata::{ControlData, ControlDataError};
 use crate::postgres::wal_end::WalEndError;
 use crate::postgres::{cluster, wal_end};
 use crate::replication::members::{Member, Members, Ours};
-use crate::replication::upstream::{Upstream, UpstreamError};
+use crate::replication::upstream::{Upstream, UpstreamError, slot_of};
 use crate::settings::{Conninfo, Secret, StandbyName};
 use crate::supervise::chain;
 use crate::sys::user::Account;
 
+/// How long a standby is waited for that never had a slot here. It waits for this machine, to be made from it; or its
+/// slot is younger than the flush point that this volume fell back to, and it comes up soon.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two questions.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -50,9 +53,9 @@ pub(crate) struct Census<'a> {
 
 impl Census<'_> {
     /// Whoever answers counts; who does not is no obstacle, or a cluster could never be switched on one machine at a
-    /// time. But for a standby that may have what this volume lacks: it is waited for until it answers, or somebody
-    /// is why not to write. On the timeline that both have, one that comes later would begin its segment again from
-    /// this machine and write over what it alone has.
+    /// time. But for a standby that may have what this volume lacks: one that had a slot here is waited for until it
+    /// answers, or somebody is why not to write. On the timeline that both have, one that comes later would begin its
+    /// segment again from this machine and write over what it alone has.
     pub(crate) async fn take(&self) -> Result<Members, CensusError> {
         let Self { layout, owner, .. } = *self;
         let ours = match self.cluster {
@@ -63,6 +66,7 @@ impl Census<'_> {
         // It is made by the first step of the boot, and this comes before.
         fs::make_dir(&layout.run_dir(), 0o755, Account::root())?;
         let (upstream, _pass) = Upstream::of_writer(layout, owner, self.members, self.password)?;
+        let patience = clock::now() + PATIENCE;
         let (mut told, mut awaited) = (None, Vec::new());
         loop {
             let (mut others, mut errors) = (Vec::new(), Vec::new());
@@ -84,9 +88,10 @@ impl Census<'_> {
                 true => members.silent_of(&self.standbys),
                 false => Vec::new(),
             };
-            if silent.is_empty() {
+            let had_slot = silent.iter().any(|name| self.has_slot(name));
+            if !had_slot && (silent.is_empty() || clock::now() >= patience) {
                 if !awaited.is_empty() {
-                    (self.say)(None);
+                    self.ends_waiting(&silent);
                 }
                 return Ok(members);
             }
@@ -107,6 +112,21 @@ impl Census<'_> {
         );
         tracing::warn!("{words}");
         (self.say)(Some(words));
+    }
+
+    fn ends_waiting(&self, silent: &[&str]) {
+        if !silent.is_empty() {
+            tracing::warn!(
+                "no answer of {}, which has no slot here: this machine opens without",
+                silent.join(" and of ")
+            );
+        }
+        (self.say)(None);
+    }
+
+    fn has_slot(&self, name: &str) -> bool {
+        let slots = self.layout.pgdata().join("pg_replslot");
+        slots.join(slot_of(name)).is_dir()
     }
 
     async fn ours(&self) -> Result<Ours, CensusError> {
