@@ -69,13 +69,7 @@ impl Census<'_> {
         let patience = clock::now() + PATIENCE;
         let (mut told, mut awaited) = (None, Vec::new());
         loop {
-            let (mut others, mut errors) = (Vec::new(), Vec::new());
-            for answer in upstream.everybody(layout, owner).await {
-                match answer {
-                    Ok(member) => others.push(member),
-                    Err(error) => errors.push(error),
-                }
-            }
+            let (others, errors) = self.answers(&upstream).await;
             if told.as_ref() != Some(&others) {
                 tell(&others, &errors);
                 told = Some(others.clone());
@@ -101,6 +95,17 @@ impl Census<'_> {
             }
             clock::pause(AGAIN).await;
         }
+    }
+
+    async fn answers(&self, upstream: &Upstream) -> (Vec<Member>, Vec<UpstreamError>) {
+        let (mut others, mut errors) = (Vec::new(), Vec::new());
+        for answer in upstream.everybody(self.layout, self.owner).await {
+            match answer {
+                Ok(member) => others.push(member),
+                Err(error) => errors.push(error),
+            }
+        }
+        (others, errors)
     }
 
     /// Commits would wait for a standby anyway. A control plane that knows better says so.
