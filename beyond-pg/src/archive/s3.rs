@@ -16,7 +16,6 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::archive::file::SEGMENT_BYTES;
 use crate::archive::object::{Label, Object};
 use crate::archive::store::{Entry, Put, Store, StoreError, Why};
 use crate::settings::{S3Keys, S3Target};
@@ -94,27 +93,6 @@ impl S3 {
             url: self.url(key),
             words: words(error),
             why: why(error.code(), status(error)),
-        }
-    }
-
-    /// Collected piece by piece: what `AggregatedBytes::to_vec` does goes byte by byte, and took longer than
-    /// everything else that is done to a segment.
-    async fn body(&self, key: &str, mut stream: ByteStream) -> Result<Vec<u8>, StoreError> {
-        let length = stream.size_hint().1.unwrap_or_default().min(SEGMENT_BYTES);
-        let mut body = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
-        loop {
-            match stream.try_next().await {
-                Ok(Some(piece)) => body.extend_from_slice(&piece),
-                Ok(None) => return Ok(body),
-                Err(error) => {
-                    return Err(StoreError {
-                        tried: "getting the body of",
-                        url: self.url(key),
-                        words: DisplayErrorContext(error).to_string(),
-                        why: Why::Trouble,
-                    });
-                }
-            }
         }
     }
 
@@ -232,7 +210,14 @@ impl Store for S3 {
             Err(error) => return Err(self.failed("getting", key, &error)),
         };
         let label = self.label(key, found.metadata())?;
-        let body = self.body(key, found.body).await?;
+        let body = found.body.collect().await.map_err(|error| StoreError {
+            tried: "getting the body of",
+            url: self.url(key),
+            words: DisplayErrorContext(error).to_string(),
+            why: Why::Trouble,
+        })?;
+        // Its `to_vec` goes byte by byte, and took longer than everything else that is done to a segment.
+        let body = body.into_bytes().into();
         Ok(Some(Object { label, body }))
     }
 
