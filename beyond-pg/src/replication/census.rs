@@ -46,7 +46,7 @@ pub(crate) struct Census<'a> {
     /// The timeline of a promotion that `pg_control` may not know of yet.
     pub(crate) promoted_to: Option<u32>,
     /// Whom commits waited for, any one of them: what one lacks another may have.
-    pub(crate) standbys: Vec<&'a StandbyName>,
+    pub(crate) standbys: Vec<StandbyName>,
     /// Told why it takes so long, and nothing when it does not any more.
     pub(crate) say: &'a dyn Fn(Option<String>),
 }

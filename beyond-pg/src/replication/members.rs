@@ -108,13 +108,13 @@ impl Members {
     }
 
     /// Those of the standbys that did not answer.
-    pub(crate) fn silent_of<'a>(&self, standbys: &[&'a StandbyName]) -> Vec<&'a str> {
+    pub(crate) fn silent_of<'a>(&self, standbys: &'a [StandbyName]) -> Vec<&'a str> {
         let answered = |name: &&str| {
             let mut others = self.others.iter();
             // Postgres compares the names of standbys so.
             others.any(|other| other.name().eq_ignore_ascii_case(name))
         };
-        let names = standbys.iter().map(|name| name.as_str());
+        let names = standbys.iter().map(StandbyName::as_str);
         names.filter(|name| !answered(name)).collect()
     }
 
@@ -234,7 +234,6 @@ mod tests {
     #[test]
     fn each_standby_is_waited_for_by_its_name_and_others_do_not_stand_in_for_it() {
         let names = ["I-B", "i-c"].map(|name| StandbyName::parse(name).unwrap());
-        let names = names.each_ref();
         assert_eq!(asked(vec![]).silent_of(&names), ["I-B", "i-c"]);
         let twice = vec![member("7", 2, true), member("7", 2, true)];
         assert_eq!(asked(twice).silent_of(&names), ["i-c"]);

@@ -70,19 +70,17 @@ impl Marks {
 
     /// Whom commits waited for when this volume was written last. A list that is the same on every member has this
     /// machine in it, too.
-    pub(crate) fn standbys<'a>(&'a self, settings: &'a Settings) -> Vec<&'a StandbyName> {
-        let given = match &settings.role {
-            Role::Primary { standbys, .. } => standbys.as_slice(),
-            // It was promoted, and a promotion begins without names.
-            Role::Replica { .. } | Role::Single | Role::Sink { .. } => &[],
-        };
-        let names = match &self.sync {
-            Some(record) if record.is_over(given, settings) => &record.names,
-            _ => given,
-        };
+    pub(crate) fn standbys(&self, settings: &Settings) -> Vec<StandbyName> {
+        let mut in_force = settings.clone();
+        self.apply(&mut in_force, false);
         let ours = settings.instance_id.as_ref().map(|id| id.as_str());
-        let others = names.iter().filter(|name| Some(name.as_str()) != ours);
-        others.collect()
+        match in_force.role {
+            Role::Primary { mut standbys, .. } => {
+                standbys.retain(|name| Some(name.as_str()) != ours);
+                standbys
+            }
+            Role::Single | Role::Replica { .. } | Role::Sink { .. } => Vec::new(),
+        }
     }
 
     /// Makes the settings what is in force on this volume, and answers which records have had their time.
@@ -120,19 +118,17 @@ pub(crate) fn promoted(role: &Role) -> Role {
 }
 
 impl SyncStandbys {
-    /// Whether it counts in place of these names, which the metadata gives.
-    fn is_over(&self, given: &[StandbyName], settings: &Settings) -> bool {
-        let instance = settings.instance_id.as_ref().map(|id| id.as_str());
-        self.instance.as_deref() == instance && self.over == given
-    }
-
     /// Whether it is in force.
     fn apply(&self, settings: &mut Settings) -> bool {
-        let in_force = match &settings.role {
-            Role::Primary { standbys, .. } => self.is_over(standbys, settings),
-            Role::Single | Role::Replica { .. } | Role::Sink { .. } => false,
+        let instance = settings
+            .instance_id
+            .as_ref()
+            .map(|id| id.as_str().to_owned());
+        let Role::Primary { standbys, .. } = &mut settings.role else {
+            return false;
         };
-        if in_force && let Role::Primary { standbys, .. } = &mut settings.role {
+        let in_force = self.instance == instance && self.over == *standbys;
+        if in_force {
             standbys.clone_from(&self.names);
         }
         in_force

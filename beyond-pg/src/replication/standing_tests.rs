@@ -155,5 +155,9 @@ fn those_whom_commits_waited_for_are_the_names_in_force_but_for_our_own() {
     assert_eq!(names(&set(&["c"], &["e"]), &told), ["c", "d"]);
     // A promoted one waits for nobody until it is told.
     assert!(names(&promoted_as("b", false), &replica()).is_empty());
-    assert_eq!(names(&set(&[], &["c"]), &replica()), ["c"]);
+    let told_since = Marks {
+        sync: set(&[], &["c"]).sync,
+        ..promoted_as("b", false)
+    };
+    assert_eq!(names(&told_since, &replica()), ["c"]);
 }
