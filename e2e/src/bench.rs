@@ -18,7 +18,7 @@ pub struct Options {
     #[arg(long)]
     segments: Option<u64>,
     /// Only this part of a benchmark that has several.
-    #[arg(long)]
+    #[arg(long, value_parser = ["archive", "restore"])]
     part: Option<String>,
     /// What cargo tells a benchmark.
     #[arg(long, hide = true)]

@@ -33,7 +33,8 @@ done
 test "$(df --output=avail . | tail -n 1)" -lt 1024
 "#;
 
-/// Takes what is left at one moment, and nothing that is given back afterwards.
+/// Takes what is left at one moment, and nothing that is given back afterwards. It ends early where somebody else
+/// takes some of it meanwhile, which leaves as little.
 const FILL_ONCE: &str = r#"
 set -eu
 cd /var/lib/postgresql
